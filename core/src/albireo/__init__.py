@@ -1,0 +1,110 @@
+"""Albireo: from raw frames of an imaging camera to light curves.
+
+Everything a plugin author needs has its name here. Names are looked up when they are first used, so that
+``import albireo`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "frames": ("Amplifier", "Frame", "FrameError", "Frames", "Section", "iso_to_mjd", "mjd_to_iso"),
+    "sources": ("PSF", "Background", "Sources", "Transform"),
+    "images": ("MASKED", "Flag", "flags_of", "image", "read_image", "read_pixels", "variance_of", "write_image"),
+    "pixelwise": ("Terms", "apply_terms"),
+    "curves": ("Ensemble",),
+    "roles": (
+        "ROLES",
+        "Aligner",
+        "BackgroundEstimator",
+        "Correction",
+        "CurveStep",
+        "Executor",
+        "Finder",
+        "Instrument",
+        "MasterBuilder",
+        "Outcome",
+        "Photometer",
+        "PixelwiseCorrection",
+        "Report",
+        "Selection",
+        "Selector",
+        "Stack",
+        "Stage",
+        "Strip",
+    ),
+    "declarative": ("DeclarativeInstrument",),
+    "hookspecs": ("hookimpl",),
+    "registry": ("Registry",),
+    "recipe": ("Recipe", "RecipeError"),
+    "results": ("Results",),
+}
+_WHERE = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [*sorted(_WHERE), "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from albireo.curves import Ensemble as Ensemble
+    from albireo.declarative import DeclarativeInstrument as DeclarativeInstrument
+    from albireo.frames import Amplifier as Amplifier
+    from albireo.frames import Frame as Frame
+    from albireo.frames import FrameError as FrameError
+    from albireo.frames import Frames as Frames
+    from albireo.frames import Section as Section
+    from albireo.frames import iso_to_mjd as iso_to_mjd
+    from albireo.frames import mjd_to_iso as mjd_to_iso
+    from albireo.hookspecs import hookimpl as hookimpl
+    from albireo.images import MASKED as MASKED
+    from albireo.images import Flag as Flag
+    from albireo.images import flags_of as flags_of
+    from albireo.images import image as image
+    from albireo.images import read_image as read_image
+    from albireo.images import read_pixels as read_pixels
+    from albireo.images import variance_of as variance_of
+    from albireo.images import write_image as write_image
+    from albireo.pixelwise import Terms as Terms
+    from albireo.pixelwise import apply_terms as apply_terms
+    from albireo.recipe import Recipe as Recipe
+    from albireo.recipe import RecipeError as RecipeError
+    from albireo.registry import Registry as Registry
+    from albireo.results import Results as Results
+    from albireo.roles import ROLES as ROLES
+    from albireo.roles import Aligner as Aligner
+    from albireo.roles import BackgroundEstimator as BackgroundEstimator
+    from albireo.roles import Correction as Correction
+    from albireo.roles import CurveStep as CurveStep
+    from albireo.roles import Executor as Executor
+    from albireo.roles import Finder as Finder
+    from albireo.roles import Instrument as Instrument
+    from albireo.roles import MasterBuilder as MasterBuilder
+    from albireo.roles import Outcome as Outcome
+    from albireo.roles import Photometer as Photometer
+    from albireo.roles import PixelwiseCorrection as PixelwiseCorrection
+    from albireo.roles import Report as Report
+    from albireo.roles import Selection as Selection
+    from albireo.roles import Selector as Selector
+    from albireo.roles import Stack as Stack
+    from albireo.roles import Stage as Stage
+    from albireo.roles import Strip as Strip
+    from albireo.sources import PSF as PSF
+    from albireo.sources import Background as Background
+    from albireo.sources import Sources as Sources
+    from albireo.sources import Transform as Transform
+
+    __version__: str
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("albireo-core")
+    if name in _WHERE:
+        return getattr(import_module(f"albireo.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'albireo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

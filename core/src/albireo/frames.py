@@ -1,0 +1,376 @@
+"""What a header says: `Frame`, one image of one detector, and `Frames`, a night of them.
+
+A frame is the only thing the rest of Albireo knows of a file: an instrument turns header keywords into the
+quantities below, once, and no algorithm ever sees a keyword. Frames are immutable, cheap to pickle and carry
+no pixels, so that selection, matching and planning need none.
+
+This module is the ground floor: it imports nothing of Albireo and nothing heavy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timedelta, timezone
+from math import isfinite, nan
+from typing import Any, overload
+
+__all__ = [
+    "CALIBRATION_KINDS",
+    "KINDS",
+    "Amplifier",
+    "Frame",
+    "FrameError",
+    "Frames",
+    "Section",
+    "iso_to_mjd",
+    "mjd_to_iso",
+]
+
+KINDS = ("science", "bias", "dark", "flat", "other", "unknown")
+"""What a frame can be. ``other`` is a known kind that no reduction uses (focus, pointing, comparison lamp)."""
+
+CALIBRATION_KINDS = ("bias", "dark", "flat")
+"""The kinds that are combined into masters."""
+
+SECONDS_PER_DAY = 86400.0
+_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=timezone.utc)
+_SECTION = re.compile(r"^\s*\[\s*(-?\d+)\s*:\s*(-?\d+)\s*,\s*(-?\d+)\s*:\s*(-?\d+)\s*\]\s*$")
+
+
+class FrameError(Exception):
+    """A frame cannot take part. The run lists it with this message and goes on.
+
+    Raise it wherever one frame is at fault: an unreadable file, no stars to align, a value that is missing.
+    The message is read by an observer: say what is wrong with this frame and what would be right.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A rectangle of pixels, zero-based and half-open: rows ``y0:y1``, columns ``x0:x1``."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.y0 < self.y1 and 0 <= self.x0 < self.x1):
+            raise ValueError(
+                f"section rows {self.y0}:{self.y1}, columns {self.x0}:{self.x1} is empty or outside the image; "
+                "it needs 0 <= start < stop on both axes"
+            )
+
+    @classmethod
+    def from_fits(cls, text: str) -> Section:
+        """Read a FITS section such as ``[27:3095,3:3078]`` (one-based, inclusive, x first).
+
+        Raises
+        ------
+        ValueError
+            If the text is not a FITS section or the section is empty.
+        """
+        match = _SECTION.match(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a FITS section; expected the form '[x1:x2,y1:y2]'")
+        x1, x2, y1, y2 = (int(part) for part in match.groups())
+        return cls(y1 - 1, y2, x1 - 1, x2)
+
+    def to_fits(self) -> str:
+        """Write the section as FITS does: one-based, inclusive, x first."""
+        return f"[{self.x0 + 1}:{self.x1},{self.y0 + 1}:{self.y1}]"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return (self.y1 - self.y0, self.x1 - self.x0)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The index that cuts this section out of an array."""
+        return (slice(self.y0, self.y1), slice(self.x0, self.x1))
+
+    def within(self, shape: tuple[int, int]) -> bool:
+        """Whether the section lies inside an image of this shape (rows, columns)."""
+        return self.y1 <= shape[0] and self.x1 <= shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Amplifier:
+    """One readout channel: the pixels it reads and its noise.
+
+    Attributes
+    ----------
+    data : Section
+        The light-sensitive pixels of this channel in the raw image.
+    overscan : Section or None
+        The columns or rows read without light.
+    gain : float
+        Electrons per adu.
+    read_noise : float
+        Electrons (rms).
+    name : str
+    """
+
+    data: Section
+    overscan: Section | None = None
+    gain: float = nan
+    read_noise: float = nan
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image of one detector, as its instrument understands the header.
+
+    Attributes
+    ----------
+    path : str
+        The file, absolute. It is only ever opened for reading.
+    hdu : int
+        Index of the header-data unit that holds the pixels.
+    instrument, detector : str
+        Names of the camera and of the chip; the detector is empty where there is only one.
+    kind : str
+        One of `KINDS`.
+    variant : str
+        A finer kind that must not be mixed with others, such as ``sky`` and ``dome`` for flats.
+    filter, target : str
+        Empty where the header says nothing. A filter name is text even if it looks like a number.
+    exptime : float
+        Exposure time in s; NaN if unknown.
+    start, mid : float
+        UTC as modified Julian date at the start and the middle of the exposure; NaN if unknown.
+    ra, dec : float
+        Pointing, ICRS, in degrees; NaN if unknown or a placeholder.
+    airmass : float
+        NaN if unknown.
+    temperature : float
+        Detector temperature in deg C; NaN if unknown.
+    scale : float
+        Pixel scale in arcsec per pixel of this frame (binning included); NaN if unknown.
+    shape : tuple of int
+        Rows and columns of the raw image.
+    amplifiers : tuple of Amplifier
+        At least one.
+    saturation : float
+        Raw adu at and above which a pixel has lost its linearity; NaN if unknown.
+    site : tuple of float or None
+        Longitude (east, deg), latitude (deg), height (m).
+    setup : tuple of (str, str)
+        What calibrations must share with this frame: binning, subframe, readout mode, dichroic.
+    exposure : str
+        Shared by frames of several detectors that opened together; empty if nothing is known of others.
+    name : str
+        Short name, unique in a run: the path below the data folder, with HDU and detector where needed.
+    notes : tuple of str
+        What a person should know of how these values came about, for the report.
+    """
+
+    path: str
+    hdu: int = 0
+    instrument: str = ""
+    detector: str = ""
+    kind: str = "unknown"
+    variant: str = ""
+    filter: str = ""
+    target: str = ""
+    exptime: float = nan
+    start: float = nan
+    mid: float = nan
+    ra: float = nan
+    dec: float = nan
+    airmass: float = nan
+    temperature: float = nan
+    scale: float = nan
+    shape: tuple[int, int] = (0, 0)
+    amplifiers: tuple[Amplifier, ...] = ()
+    saturation: float = nan
+    site: tuple[float, float, float] | None = None
+    setup: tuple[tuple[str, str], ...] = ()
+    exposure: str = ""
+    name: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"frame kind {self.kind!r} is none of {', '.join(KINDS)}")
+        if not self.name:
+            object.__setattr__(self, "name", self.path)
+
+    @property
+    def gain(self) -> float:
+        """Electrons per adu of the first amplifier; NaN if unknown."""
+        return self.amplifiers[0].gain if self.amplifiers else nan
+
+    @property
+    def read_noise(self) -> float:
+        """Read noise of the first amplifier in electrons; NaN if unknown."""
+        return self.amplifiers[0].read_noise if self.amplifiers else nan
+
+    @property
+    def has_position(self) -> bool:
+        """Whether the pointing is known."""
+        return isfinite(self.ra) and isfinite(self.dec)
+
+    def replace(self, **changes: Any) -> Frame:
+        """Return a copy with other values."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON; `from_dict` is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Frame:
+        """Build a frame from what `to_dict` gave, also after a trip through JSON."""
+        known = dict(values)
+        known["shape"] = tuple(known["shape"])
+        known["setup"] = tuple(tuple(pair) for pair in known["setup"])
+        known["notes"] = tuple(known["notes"])
+        known["site"] = None if known["site"] is None else tuple(known["site"])
+        known["amplifiers"] = tuple(
+            Amplifier(
+                **{
+                    **amplifier,
+                    "data": Section(**amplifier["data"]),
+                    "overscan": None if amplifier["overscan"] is None else Section(**amplifier["overscan"]),
+                }
+            )
+            for amplifier in known["amplifiers"]
+        )
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """An immutable collection of frames.
+
+    Examples
+    --------
+    >>> night = Frames([Frame("a.fits", kind="flat", filter="r"), Frame("b.fits", kind="science", filter="r")])
+    >>> len(night.where(kind="flat"))
+    1
+    >>> list(night.by("kind"))
+    [('flat',), ('science',)]
+    """
+
+    _frames: tuple[Frame, ...] = field(default=())
+
+    def __init__(self, frames: Iterable[Frame] = ()) -> None:
+        object.__setattr__(self, "_frames", tuple(frames))
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self._frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Frames: ...
+    def __getitem__(self, index: int | slice) -> Frame | Frames:
+        picked = self._frames[index]
+        return Frames(picked) if isinstance(picked, tuple) else picked
+
+    def __contains__(self, frame: object) -> bool:
+        return frame in self._frames
+
+    def __add__(self, other: Iterable[Frame]) -> Frames:
+        return Frames((*self._frames, *other))
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(group)} {kind}" for (kind,), group in self.by("kind").items())
+        return f"<Frames: {counts or 'none'}>"
+
+    def where(self, **facts: Any) -> Frames:
+        """Frames whose attributes have the given values.
+
+        Parameters
+        ----------
+        **facts
+            Attribute name and what it must be: a value, a list, tuple or set of values, or a function of the value
+            that returns true or false.
+
+        Raises
+        ------
+        AttributeError
+            If frames have no such attribute.
+        """
+        return Frames(f for f in self._frames if all(_agrees(getattr(f, name), want) for name, want in facts.items()))
+
+    def by(self, *names: str) -> dict[tuple[Any, ...], Frames]:
+        """Group by the values of attributes, in order of first appearance."""
+        groups: dict[tuple[Any, ...], list[Frame]] = {}
+        for frame in self._frames:
+            groups.setdefault(tuple(getattr(frame, name) for name in names), []).append(frame)
+        return {key: Frames(group) for key, group in groups.items()}
+
+    def sorted(self, *names: str) -> Frames:
+        """Sort by attributes, unknown (NaN) values last; equal frames are ordered by name."""
+
+        def key(frame: Frame) -> tuple[Any, ...]:
+            values = [getattr(frame, name) for name in names]
+            return (*((value != value, 0 if value != value else value) for value in values), frame.name)
+
+        return Frames(sorted(self._frames, key=key))
+
+    def values(self, name: str) -> list[Any]:
+        """One attribute of every frame, in order."""
+        return [getattr(frame, name) for frame in self._frames]
+
+
+FRAME_FIELDS = tuple(f.name for f in fields(Frame))
+
+
+def _agrees(value: Any, want: Any) -> bool:
+    if isinstance(want, Callable):  # type: ignore[arg-type]
+        return bool(want(value))
+    if isinstance(want, Collection) and not isinstance(want, str | bytes) and not isinstance(value, tuple):
+        return value in want
+    return bool(value == want)
+
+
+def iso_to_mjd(text: str) -> float:
+    """Modified Julian date of an ISO 8601 date and time.
+
+    Parameters
+    ----------
+    text : str
+        ``2017-12-20T01:33:43.5``, with ``T`` or a blank, with or without fraction, time or UTC offset
+        (``Z``, ``-0700``, ``-07:00``). Without an offset the time is taken as UTC.
+
+    Returns
+    -------
+    float
+        Modified Julian date, UTC; resolution 1 microsecond.
+
+    Raises
+    ------
+    ValueError
+        If the text is not such a date.
+    """
+    cleaned = text.strip().replace(" ", "T", 1)
+    leap = timedelta(0)
+    if ":60" in cleaned:  # a leap second, or a clock that rounds up
+        head, _, tail = cleaned.rpartition(":60")
+        cleaned, leap = f"{head}:59{tail}", timedelta(seconds=1)
+    try:
+        moment = datetime.fromisoformat(cleaned)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a date of the form 2017-12-20T01:33:43.5") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return (moment + leap - _MJD_EPOCH) / timedelta(days=1)
+
+
+def mjd_to_iso(mjd: float) -> str:
+    """Write a modified Julian date as ISO 8601 to the millisecond; empty for NaN."""
+    if not isfinite(mjd):
+        return ""
+    moment = _MJD_EPOCH + timedelta(days=mjd)
+    rounded = moment + timedelta(microseconds=500)
+    return rounded.replace(tzinfo=None).isoformat(timespec="milliseconds")

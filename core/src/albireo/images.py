@@ -1,0 +1,280 @@
+"""Pixels in and out, and the rules of the house for them.
+
+An image is an `astropy.nddata.CCDData`: native-endian float32 data with a unit, a `VarianceUncertainty` in
+float32 where the noise is known, a plane of `Flag` bits, and the boolean mask that follows from the flags.
+An algorithm never changes an image it was given; it makes a new one with `image`.
+
+Noise. A raw pixel has the variance ``max(p, 0) / gain + (read_noise / gain)**2`` in adu squared, where ``p`` is what
+light and dark current left: raw counts minus the electronic pedestal. `initial_variance` is the one place that says
+so (Howell 2006, Handbook of CCD Astronomy, section 4.4).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntFlag
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData, VarianceUncertainty
+
+from albireo.frames import FrameError, Section
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "MASKED",
+    "Flag",
+    "atomic_path",
+    "flags_of",
+    "image",
+    "initial_variance",
+    "read_image",
+    "read_pixels",
+    "variance_of",
+    "write_image",
+]
+
+
+class Flag(IntFlag):
+    """What is known of a pixel, or of the pixels of a source. Stored as uint16."""
+
+    BAD = 1
+    """Dead, or listed as bad."""
+    HOT = 2
+    """Dark current far above its neighbours'."""
+    SATURATED = 4
+    """At or above the saturation level in the raw counts."""
+    BLEED = 8
+    """In the trail of a saturated star."""
+    COSMIC_RAY = 16
+    NO_DATA = 32
+    """Outside the image, or not a number."""
+    INTERPOLATED = 64
+    """The value was made from its neighbours; usable, with care."""
+    NON_LINEAR = 128
+    """Above the linear range, below saturation; usable, with care."""
+    LOW_RESPONSE = 256
+    """The flat is so low here that the value means little."""
+    EDGE = 512
+    """Of a measurement: its aperture reaches beyond the image."""
+    FAILED = 1024
+    """Of a measurement: no value could be made."""
+
+
+MASKED = Flag.BAD | Flag.HOT | Flag.SATURATED | Flag.BLEED | Flag.COSMIC_RAY | Flag.NO_DATA | Flag.LOW_RESPONSE
+"""The flags that mask a pixel."""
+
+
+def image(
+    data: NDArray[Any],
+    unit: str = "adu",
+    *,
+    variance: NDArray[Any] | None = None,
+    flags: NDArray[np.uint16] | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> CCDData:
+    """Make an image that keeps the house rules; arrays of the right type are not copied.
+
+    Parameters
+    ----------
+    data : ndarray, shape (ny, nx)
+    unit : str
+        ``adu`` or ``electron``.
+    variance : ndarray, optional
+        Same shape, in the unit squared.
+    flags : ndarray of uint16, optional
+        Same shape; bits of `Flag`. The mask is set where `MASKED` bits are.
+    meta : mapping, optional
+
+    Raises
+    ------
+    ValueError
+        If the data have not two dimensions or a plane has another shape.
+    """
+    pixels = np.asarray(data, dtype=np.float32)
+    if pixels.ndim != 2:
+        raise ValueError(f"an image has two dimensions, these data have shape {pixels.shape}")
+    for name, plane in (("variance", variance), ("flags", flags)):
+        if plane is not None and plane.shape != pixels.shape:
+            raise ValueError(f"the {name} plane has shape {plane.shape}, the image {pixels.shape}")
+    result = CCDData(
+        pixels,
+        unit=unit,
+        uncertainty=None if variance is None else VarianceUncertainty(np.asarray(variance, dtype=np.float32), copy=False),
+        mask=None if flags is None else (flags & np.uint16(MASKED)) != 0,
+        meta=None if meta is None else dict(meta),
+        copy=False,
+    )
+    if flags is not None:
+        result.flags = np.asarray(flags, dtype=np.uint16)
+    return result
+
+
+def variance_of(picture: CCDData) -> NDArray[np.float32] | None:
+    """Give the variance plane, whatever kind of uncertainty the image carries; None without one."""
+    if picture.uncertainty is None:
+        return None
+    if isinstance(picture.uncertainty, VarianceUncertainty):
+        array: NDArray[np.float32] = picture.uncertainty.array
+        return array
+    return np.asarray(picture.uncertainty.represent_as(VarianceUncertainty).array, dtype=np.float32)
+
+
+def flags_of(picture: CCDData) -> NDArray[np.uint16]:
+    """Give the flag plane; made from the mask (as `Flag.BAD`) where an image has none."""
+    if picture.flags is not None:
+        return np.asarray(picture.flags, dtype=np.uint16)
+    if picture.mask is not None:
+        return np.where(picture.mask, np.uint16(Flag.BAD), np.uint16(0))
+    return np.zeros(picture.shape, dtype=np.uint16)
+
+
+def initial_variance(
+    signal: NDArray[np.float32], gain: float, read_noise: float, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Variance in adu squared of pixels that hold ``signal`` adu above the electronic pedestal.
+
+    Parameters
+    ----------
+    signal : ndarray of float32
+        Counts due to light and dark current, in adu; negative values count as zero.
+    gain : float
+        Electrons per adu.
+    read_noise : float
+        Electrons.
+    out : ndarray of float32, optional
+        Where to write.
+    """
+    result = np.maximum(signal, np.float32(0.0), out=out)
+    result *= np.float32(1.0 / gain)
+    result += np.float32((read_noise / gain) ** 2)
+    return result
+
+
+def read_pixels(path: str | Path, hdu: int = 0, region: Section | None = None) -> NDArray[np.float32]:
+    """Read raw counts as native float32, with BSCALE and BZERO applied and blanks as NaN.
+
+    An uncompressed integer image is memory-mapped and converted in one pass; only the region is touched.
+
+    Raises
+    ------
+    FrameError
+        If the file is no readable FITS image, or is shorter than its header says.
+    """
+    try:
+        with fits.open(path, mode="readonly", memmap=True, do_not_scale_image_data=True, lazy_load_hdus=True) as hdus:
+            unit = hdus[hdu]
+            header = unit.header
+            if unit.is_image and header.get("NAXIS", 0) < 2:
+                raise FrameError(f"HDU {hdu} of {path} holds no image")
+            section = slice(None) if region is None else region.slices
+            if isinstance(unit, fits.CompImageHDU):
+                stored = unit.data if region is None else unit.section[region.slices]
+            else:
+                stored = unit.data[section]
+            if stored is None or stored.ndim != 2:
+                raise FrameError(
+                    f"HDU {hdu} of {path} is not an image of two dimensions; give the HDU or describe the cube's planes"
+                )
+            scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
+            blank = header.get("BLANK") if stored.dtype.kind in "iu" else None
+            return _scaled(stored, scale, zero, blank)
+    except FrameError:
+        raise
+    except (OSError, ValueError, TypeError, IndexError, KeyError, EOFError) as error:
+        raise FrameError(f"{path} cannot be read: {_reason(error)}") from error
+
+
+def _scaled(stored: NDArray[Any], scale: float, zero: float, blank: int | None) -> NDArray[np.float32]:
+    pixels = np.empty(stored.shape, dtype=np.float32)
+    if scale == 1.0:
+        np.add(stored, np.float32(zero), out=pixels, casting="unsafe")
+    else:
+        np.multiply(stored, scale, out=pixels, casting="unsafe")
+        pixels += np.float32(zero)
+    if blank is not None:
+        pixels[stored == blank] = np.nan
+    return pixels
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "buffer is too small" in text or "mmap length" in text or "Header missing END" in text:
+        return f"the file is truncated ({text})"
+    if "No SIMPLE card" in text or "empty or corrupt FITS" in text.lower():
+        return "it is not a FITS file"
+    return text or type(error).__name__
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to; it takes the final name only if nothing went wrong."""
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:40]}.", suffix=final.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_image(path: str | Path, picture: CCDData, header: Mapping[str, Any] | None = None) -> Path:
+    """Write an image with its planes: data first, then extensions VARIANCE and FLAGS where they exist.
+
+    Parameters
+    ----------
+    path : path
+        Written under a temporary name and renamed.
+    picture : CCDData
+    header : mapping, optional
+        Cards on top of the image's own; a list of values under ``HISTORY`` or ``COMMENT`` makes a card each.
+    """
+    cards = fits.Header()
+    for key, value in {**dict(picture.meta or {}), **dict(header or {})}.items():
+        if isinstance(value, list | tuple) and key in ("HISTORY", "COMMENT"):
+            for line in value:
+                cards.add_history(line) if key == "HISTORY" else cards.add_comment(line)
+        elif isinstance(value, str | int | float | bool | np.generic):
+            cards[key] = value
+    cards["BUNIT"] = str(picture.unit)
+    units: list[Any] = [fits.PrimaryHDU(np.asarray(picture.data, dtype=np.float32), cards)]
+    variance = variance_of(picture)
+    if variance is not None:
+        units.append(fits.ImageHDU(np.asarray(variance, dtype=np.float32), name="VARIANCE"))
+    if picture.flags is not None or picture.mask is not None:
+        units.append(fits.ImageHDU(flags_of(picture), name="FLAGS"))
+    with atomic_path(path) as temporary:
+        fits.HDUList(units).writeto(temporary, overwrite=True)
+    return Path(path)
+
+
+def read_image(path: str | Path) -> CCDData:
+    """Read what `write_image` wrote.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or no FITS image.
+    """
+    with fits.open(path, memmap=False) as hdus:
+        header = hdus[0].header
+        planes = {unit.name: unit.data for unit in hdus[1:] if unit.data is not None}
+        variance, flags = planes.get("VARIANCE"), planes.get("FLAGS")
+        return image(
+            hdus[0].data.astype(np.float32),
+            str(header.get("BUNIT", "adu")),
+            variance=None if variance is None else variance.astype(np.float32),
+            flags=None if flags is None else flags.astype(np.uint16),
+            meta=header,
+        )

@@ -1,0 +1,198 @@
+"""What a run left in its folder, for reports and notebooks.
+
+`Results` only reads, and only what is documented in the user guide, so that a report plugin and a person in a
+notebook see the same things. Tables are astropy tables; each is read when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+    from astropy.table import Table
+
+__all__ = ["FieldRecord", "MasterRecord", "Results"]
+
+
+@dataclass(frozen=True)
+class MasterRecord:
+    """One master of a run.
+
+    Attributes
+    ----------
+    name : str
+        File name without suffix, such as ``flat-VR``.
+    kind : str
+    path : Path
+    frames : list of str
+        Names of the frames it was made from.
+    serves : int
+        Number of frames it was used for.
+    meta : dict
+        What the builder noted: levels, counts, method.
+    """
+
+    name: str
+    kind: str
+    path: Path
+    frames: list[str]
+    serves: int
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def read(self) -> CCDData:
+        """Read the pixels with variance and flags."""
+        from albireo.images import read_image
+
+        return read_image(self.path)
+
+
+@dataclass(frozen=True)
+class FieldRecord:
+    """One field of a run: frames of one target and detector, aligned onto one reference.
+
+    Attributes
+    ----------
+    name : str
+    target, detector : str
+    reference : str
+        Name of the reference frame.
+    image : Path
+        The calibrated reference image.
+    catalogue : Path
+        ECSV table: id, x, y, flux, fwhm, a, b, theta, peak, flags, name (of a target, else empty).
+    """
+
+    name: str
+    target: str
+    detector: str
+    reference: str
+    image: Path
+    catalogue: Path
+
+    def read_image(self) -> CCDData:
+        """Read the calibrated reference image."""
+        from albireo.images import read_image
+
+        return read_image(self.image)
+
+    def read_catalogue(self) -> Table:
+        """Read the catalogue."""
+        from astropy.table import Table
+
+        return Table.read(self.catalogue, format="ascii.ecsv")
+
+
+class Results:
+    """A run folder.
+
+    Parameters
+    ----------
+    folder : path
+        What ``albireo run`` was given as ``--out``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no finished run.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "run.json").exists():
+            raise FileNotFoundError(f"{self.folder} holds no finished run (there is no run.json in it)")
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Title, command line, versions, counts, warnings, citations, times: everything that is not a table.
+
+        Keys: ``title``, ``command``, ``started`` and ``finished`` (ISO, UTC), ``seconds``, ``versions`` (distribution to
+        version), ``counts`` (fate to number), ``warnings`` (list of text: what a person should know), ``citations``
+        (list), ``masters``, ``fields``, ``curves``, ``timing`` (stage to seconds).
+        """
+        text: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
+        return text
+
+    @cached_property
+    def recipe(self) -> str:
+        """The resolved recipe as TOML text, all defaults written out."""
+        return (self.folder / "run.toml").read_text()
+
+    @cached_property
+    def frames(self) -> Table:
+        """Every file and what became of it.
+
+        Columns: name, path, hdu, instrument, detector, kind, variant, filter, target, exptime, start, mid (ISO text, UTC),
+        mjd_mid, airmass, gain, read_noise, saturation, setup, fate (used, dropped, failed, unused), stage, reason,
+        masters (what it was corrected with), notes; for aligned science frames also dx, dy, rotation, scale, align_rms,
+        matched, fwhm, elongation, sky, sky_rms, sources, saturated (number of saturated pixels).
+        """
+        from astropy.table import Table
+
+        return Table.read(self.folder / "frames.ecsv", format="ascii.ecsv")
+
+    @cached_property
+    def photometry(self) -> Table:
+        """Every measurement, one row for each frame, source, method and aperture.
+
+        Columns: frame, target, source, detector, filter, mjd (UTC, middle), bjd_tdb (days; NaN without a position),
+        exptime, x, y, flux, flux_err, sky, sky_err, method, aperture, flags, airmass, fwhm.
+        """
+        from astropy.table import Table
+
+        return Table.read(self.folder / "photometry.fits")
+
+    @cached_property
+    def masters(self) -> list[MasterRecord]:
+        """The masters of the run."""
+        return [
+            MasterRecord(**{**entry, "path": self.folder / entry["path"]}) for entry in self.summary["masters"]
+        ]
+
+    @cached_property
+    def fields(self) -> list[FieldRecord]:
+        """The fields of the run."""
+        return [
+            FieldRecord(
+                **{
+                    **entry,
+                    "image": self.folder / entry["image"],
+                    "catalogue": self.folder / entry["catalogue"],
+                }
+            )
+            for entry in self.summary["fields"]
+        ]
+
+    @cached_property
+    def curves(self) -> list[Table]:
+        """Final light curves of the targets (of the brightest stars where a recipe names no target).
+
+        Columns: time (BJD_TDB or JD_UTC, see ``meta["TIMESYS"]``), flux, flux_err, then airmass, x, y, sky, fwhm,
+        exptime, flags, frame. ``meta``: OBJECT, SOURCE (id), FILTER, DETECTOR, METHOD, APERTURE, UNIT, COMPARISONS
+        (mapping of id to weight), SCATTER (robust point-to-point rms, relative), EXPECTED (median error, relative).
+        """
+        from astropy.table import Table
+
+        return [
+            Table.read(self.folder / entry, format="ascii.ecsv") for entry in self.summary["curves"]
+        ]
+
+    @cached_property
+    def stars(self) -> Table:
+        """Every star in every ensemble after the last curve step: one row for each, to judge the night by.
+
+        Columns: target, detector, filter, method, aperture, source, name, flux (median, electron), scatter (robust
+        point-to-point rms of the final curve, relative), expected (median error of the final curve, relative), points,
+        comparison (weight, zero if it is none), flags (all bits together).
+        """
+        from astropy.table import Table
+
+        return Table.read(self.folder / "stars.ecsv", format="ascii.ecsv")
+
+    def reduced(self) -> list[Path]:
+        """Reduced images, if the recipe asked for them."""
+        return sorted((self.folder / "reduced").rglob("*.fits"))

@@ -1,0 +1,514 @@
+"""What a plugin can be: one small abstract class for each role.
+
+A stage is a frozen, configured object whose fields are its options. One declaration gives the keys a recipe may use,
+their validation, the reference page, the record of provenance and a small job that travels to a worker. Options are
+pydantic fields with a description; the name that a recipe writes after ``use`` is given with the class::
+
+    class Aperture(Photometer, name="aperture"):
+        '''Sum in circles.'''
+
+        radius: float = Field(3.0, gt=0, description="Radius of the circle.", json_schema_extra={"unit": "pixel"})
+
+        def measure(self, image, sources, sky, psf): ...
+
+Stages work without the framework too: ``Aperture(radius=4).measure(image, sources, None, None)``.
+
+Nothing heavy is imported here, and a plugin should import its own heavy libraries inside its methods, so that
+``albireo check`` stays fast however many plugins are installed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from albireo.frames import Frame, Frames, Section
+
+if TYPE_CHECKING:
+    import numpy as np
+    from astropy.io.fits import Header
+    from astropy.nddata import CCDData
+    from astropy.table import Table
+    from astropy.wcs import WCS
+    from numpy.typing import NDArray
+
+    from albireo.curves import Ensemble
+    from albireo.pixelwise import Terms
+    from albireo.results import Results
+    from albireo.sources import PSF, Background, Sources, Transform
+
+__all__ = [
+    "ROLES",
+    "Aligner",
+    "BackgroundEstimator",
+    "Correction",
+    "CurveStep",
+    "Executor",
+    "Finder",
+    "Instrument",
+    "MasterBuilder",
+    "Outcome",
+    "Photometer",
+    "PixelwiseCorrection",
+    "Report",
+    "Role",
+    "Selection",
+    "Selector",
+    "Stack",
+    "Stage",
+    "Strip",
+]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Stage(BaseModel):
+    """The base of every role: frozen options, a name, and the terms under which it works with others.
+
+    Class attributes
+    ----------------
+    name : str
+        What a recipe writes after ``use``. Given as ``class X(Role, name="x")``; else the class name in lower case.
+    needs : frozenset of str
+        What must have happened before this stage runs: for a correction any of ``pedestal``, ``trim``, ``dark``,
+        ``electron``, ``flat``; for a finder or photometer also ``background`` and ``psf``.
+    provides : frozenset of str
+        What is true after it.
+    citations : tuple of str
+        What a paper that uses this stage should cite, one reference each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(), arbitrary_types_allowed=False)
+
+    name: ClassVar[str] = ""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    provides: ClassVar[frozenset[str]] = frozenset()
+    citations: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+
+    @classmethod
+    def summary(cls) -> str:
+        """Give the first paragraph of the docstring, on one line."""
+        text = inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0]
+        return " ".join(text.split())
+
+
+# --- instruments ------------------------------------------------------------------------------------------------------
+
+
+class Instrument(Stage):
+    """Knows how one camera writes its files.
+
+    Most cameras need no code: see `albireo.DeclarativeInstrument`, which implements all of this from a table.
+    """
+
+    @abstractmethod
+    def owns(self, header: Header, path: Path) -> bool:
+        """Whether this camera wrote the file. Must not raise on strange headers."""
+
+    @abstractmethod
+    def frames(self, path: Path) -> Iterable[Frame]:
+        """Read the headers of one file and give a frame for each image in it.
+
+        Raises
+        ------
+        FrameError
+            If the file cannot be understood, with what is missing and where.
+        """
+
+    @abstractmethod
+    def read(self, frame: Frame, region: Section | None = None) -> CCDData:
+        """Read raw pixels: float32, unit adu, no variance; `Flag.SATURATED` and `Flag.NO_DATA` set.
+
+        Parameters
+        ----------
+        frame : Frame
+        region : Section, optional
+            Only this part of the raw image.
+
+        Raises
+        ------
+        FrameError
+            If the pixels cannot be read.
+        """
+
+    @abstractmethod
+    def header(self, frame: Frame) -> Header:
+        """Write the header this camera would write for a frame: the inverse of `frames`."""
+
+    @abstractmethod
+    def example(self) -> Frame:
+        """Give a typical science frame, complete, for simulations and tests; small enough to simulate quickly."""
+
+    def match(self, kind: str) -> tuple[str, ...]:
+        """Which attributes of `Frame` a master of this kind must share with the frame it is used for."""
+        return {
+            "flat": ("instrument", "detector", "shape", "setup", "filter"),
+            "dark": ("instrument", "detector", "shape", "setup"),
+        }.get(kind, ("instrument", "detector", "shape", "setup"))
+
+    def wcs(self, frame: Frame) -> WCS | None:
+        """Celestial coordinates of the raw image from its header; None if there are none to trust."""
+        return None
+
+
+# --- selection --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a selector decided: the frames kept, and a reason for each frame dropped, by its name."""
+
+    kept: Frames
+    dropped: dict[str, str] = field(default_factory=dict)
+
+
+class Selector(Stage):
+    """Decides which frames take part, from header facts and from what it measured on the raw pixels.
+
+    A selector that needs pixels overrides `wants` and `measure`; measuring runs in the workers, once for each frame,
+    and is remembered between runs.
+    """
+
+    def wants(self, frame: Frame) -> bool:
+        """Whether this frame must be measured before `select`."""
+        return False
+
+    def measure(self, image: CCDData, frame: Frame) -> dict[str, float]:
+        """Measure numbers on the raw image (unit adu, with saturation flags)."""
+        return {}
+
+    @abstractmethod
+    def select(self, frames: Frames, measured: Mapping[str, Mapping[str, float]]) -> Selection:
+        """Decide.
+
+        Parameters
+        ----------
+        frames : Frames
+            Those that are left after the selectors before this one.
+        measured : mapping
+            What `measure` gave, by the name of the frame.
+        """
+
+
+# --- masters ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The same rows of every frame of a stack.
+
+    Attributes
+    ----------
+    rows : slice
+        Which rows of the master these are.
+    data : ndarray of float32, shape (n, rows, nx)
+        Corrected pixels; the buffer is used again for the next strip. Masked pixels are NaN.
+    """
+
+    rows: slice
+    data: NDArray[np.float32]
+
+
+class Stack(Sequence["CCDData"]):
+    """Frames of one group, corrected up to where their master will be used, without holding them in memory.
+
+    Indexing gives one corrected image with its variance; `strips` gives all of them, some rows at a time.
+
+    Attributes
+    ----------
+    frames : Frames
+    shape : tuple of int
+        Rows and columns of the master.
+    unit : str
+    """
+
+    frames: Frames
+    shape: tuple[int, int]
+    unit: str
+
+    @abstractmethod
+    def strips(self, scale: NDArray[np.float64] | None = None) -> Iterator[Strip]:
+        """Go through the stack from the first row to the last within the memory of the recipe.
+
+        Parameters
+        ----------
+        scale : ndarray, shape (n,), optional
+            Multiply each frame by a number first.
+        """
+
+
+class MasterBuilder(Stage):
+    """Combines many calibration frames into one."""
+
+    kind: str = Field(description="Which frames to combine: bias, dark or flat.")
+
+    @abstractmethod
+    def build(self, stack: Stack) -> CCDData:
+        """Combine.
+
+        Returns
+        -------
+        CCDData
+            With the shape and unit of the stack (a flat is dimensionless, around one), the variance of the result, and
+            `Flag.NO_DATA` where no frame had a value. ``meta`` may hold what the report should say: numbers and texts
+            under keys of at most eight characters, and ``HISTORY`` lines.
+
+        Raises
+        ------
+        FrameError
+            If these frames make no master.
+        """
+
+
+# --- corrections ------------------------------------------------------------------------------------------------------
+
+
+class Correction(Stage):
+    """One step from the raw image towards the calibrated image.
+
+    Class attributes
+    ----------------
+    master : str
+        The kind of master it takes; empty for none.
+    """
+
+    master: ClassVar[str] = ""
+
+    @abstractmethod
+    def correct(self, image: CCDData, frame: Frame, masters: Mapping[str, CCDData]) -> CCDData:
+        """Give a new image; ``masters`` holds this frame's master for each kind."""
+
+    def choose(self, frame: Frame, masters: Sequence[Frames]) -> tuple[Frames | None, str]:
+        """Choose among the groups of calibration frames that match a frame, and say why.
+
+        Parameters
+        ----------
+        frame : Frame
+            The frame to be corrected.
+        masters : sequence of Frames
+            Groups whose facts match by the instrument's rules; at least one.
+
+        Returns
+        -------
+        Frames or None
+            The group to use; None if none will do.
+        str
+            The reason, for the plan and the report.
+        """
+
+        def distance(group: Frames) -> float:
+            return min((abs(f.start - frame.start) for f in group if f.start == f.start), default=float("inf"))
+
+        best = min(masters, key=distance)
+        days = distance(best)
+        when = f"nearest in time, {days * 24:.1f} h away" if days < float("inf") else "times unknown"
+        return best, "the only one that matches" if len(masters) == 1 else f"{when}, of {len(masters)} that match"
+
+    def check(self, frame: Frame, group: Frames | None) -> str:
+        """Say what is wrong with correcting this frame (with that group of calibration frames); empty if nothing."""
+        return ""
+
+
+class PixelwiseCorrection(Correction):
+    """A correction that treats each pixel by itself: it states its terms, and the core does the arithmetic.
+
+    Consecutive corrections of this kind run as one pass over the image, with the variance.
+    """
+
+    looks_at_pixels: ClassVar[bool] = False
+    """Whether `terms` depends on the values of the image; such a correction starts a new pass."""
+
+    @abstractmethod
+    def terms(self, image: CCDData, frame: Frame, masters: Mapping[str, CCDData]) -> Terms:
+        """State what to do to each pixel.
+
+        Parameters
+        ----------
+        image : CCDData
+            As it is before the pass. Use its pixels only if `looks_at_pixels`.
+        """
+
+    def correct(self, image: CCDData, frame: Frame, masters: Mapping[str, CCDData]) -> CCDData:
+        """Correct one image by this step alone."""
+        from albireo.pixelwise import apply_terms
+
+        return apply_terms(image, frame, [self.terms(image, frame, masters)], last=False)
+
+
+# --- finding and alignment --------------------------------------------------------------------------------------------
+
+
+class BackgroundEstimator(Stage):
+    """Sky level and noise of one image."""
+
+    provides = frozenset({"background"})
+
+    @abstractmethod
+    def estimate(self, image: CCDData) -> Background:
+        """Estimate; masked pixels do not take part.
+
+        Raises
+        ------
+        FrameError
+            If nothing is left to estimate from.
+        """
+
+
+class Finder(Stage):
+    """Sources of one image."""
+
+    needs = frozenset({"background"})
+    provides = frozenset({"sources", "psf"})
+
+    @abstractmethod
+    def find(self, image: CCDData, background: Background) -> Sources:
+        """Find, brightest first. An image without sources gives an empty list, not an error."""
+
+
+class Aligner(Stage):
+    """Finds how one image lies on the reference."""
+
+    needs = frozenset({"sources"})
+
+    @abstractmethod
+    def align(self, sources: Sources, reference: Sources) -> Transform:
+        """Find the map from pixels of the reference to pixels of this image.
+
+        Raises
+        ------
+        FrameError
+            If there is none to be trusted, with the reason.
+        """
+
+
+# --- photometry and light curves --------------------------------------------------------------------------------------
+
+
+class Photometer(Stage):
+    """Brightness of given sources in one image."""
+
+    @abstractmethod
+    def measure(
+        self, image: CCDData, sources: Sources, sky: Background | None, psf: PSF | None
+    ) -> Table | Mapping[str, Any]:
+        """Measure.
+
+        Parameters
+        ----------
+        image : CCDData
+            Calibrated, with variance; its mask is honoured.
+        sources : Sources
+            Where to measure, in pixels of this image; identities in ``id``.
+        sky : Background or None
+            None if neither this stage nor another needs one.
+        psf : PSF or None
+            The shape of a star in this image, from the finder's sources; None if no star could be measured.
+
+        Returns
+        -------
+        Table or mapping of arrays
+            One row for each source and aperture: ``id``; ``flux`` and ``flux_err`` in the unit of the image; ``aperture``
+            in pixels (NaN if there is none); ``sky`` and ``sky_err`` per pixel; ``flags``. A source that cannot be
+            measured has NaN and `Flag.FAILED`, and is not left out.
+        """
+
+
+class CurveStep(Stage):
+    """From light curves to light curves."""
+
+    @abstractmethod
+    def apply(self, curves: Ensemble) -> Ensemble:
+        """Work on all curves of one field, filter, method and aperture."""
+
+
+class Report(Stage):
+    """What a person looks at."""
+
+    @abstractmethod
+    def write(self, run: Results, folder: Path) -> list[Path]:
+        """Write files into the folder from what a run left; the first path is the one to open."""
+
+
+# --- execution --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Result]):
+    """What became of one item: a value, or an error and what kind it was.
+
+    Attributes
+    ----------
+    index : int
+        Position of the item in what was given to ``map``.
+    value : object or None
+    error : str
+        Empty if all went well.
+    permanent : bool
+        True if the same item would fail again (the frame is at fault), false if the worker was.
+    """
+
+    index: int
+    value: Result | None = None
+    error: str = ""
+    permanent: bool = True
+
+
+class Executor(Stage):
+    """Where jobs run."""
+
+    memory: str = Field("2 GiB", description="Memory that masters and stacks may use in all, such as '800 MiB'.")
+
+    @abstractmethod
+    def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:
+        """Run ``work`` on every item and give outcomes as they come, in any order.
+
+        ``work`` and the items can be pickled; ``work`` is sent to each worker once. A `FrameError` becomes an outcome
+        with an error; so does the death of a worker. Any other exception is a defect and is passed on.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Where a role stands in hooks and recipes."""
+
+    name: str
+    hook: str
+    table: str
+    base: type[Stage]
+    several: bool
+    required: bool = False
+
+
+ROLES: dict[str, Role] = {
+    role.name: role
+    for role in (
+        Role("instrument", "instruments", "instrument", Instrument, several=False, required=True),
+        Role("selector", "selectors", "select", Selector, several=True),
+        Role("master", "masters", "masters", MasterBuilder, several=True),
+        Role("correction", "corrections", "corrections", Correction, several=True),
+        Role("background", "backgrounds", "background", BackgroundEstimator, several=False),
+        Role("finder", "finders", "finding", Finder, several=False),
+        Role("aligner", "aligners", "alignment", Aligner, several=False),
+        Role("photometer", "photometers", "photometry", Photometer, several=True),
+        Role("curve-step", "curve_steps", "curves", CurveStep, several=True),
+        Role("report", "reports", "reports", Report, several=True),
+        Role("executor", "executors", "executor", Executor, several=False),
+    )
+}
+"""Every role: its name, the hook that yields its classes, and its table in a recipe."""

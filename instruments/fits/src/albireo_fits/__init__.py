@@ -1,0 +1,1 @@
+"""Any camera for Albireo, described in a TOML file."""

@@ -1,0 +1,1 @@
+"""The Large Monolithic Imager of the Lowell Discovery Telescope for Albireo."""

@@ -1,0 +1,1 @@
+"""Aperture photometry for Albireo."""

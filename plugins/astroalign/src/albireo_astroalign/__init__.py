@@ -1,0 +1,1 @@
+"""Alignment for Albireo by matching triangles of stars (astroalign)."""

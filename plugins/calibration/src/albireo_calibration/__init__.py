@@ -1,0 +1,1 @@
+"""Corrections for Albireo: overscan, trim, bias, dark, gain, flat."""

@@ -1,0 +1,1 @@
+"""Master bias, dark and flat frames for Albireo, by compiled strip kernels."""

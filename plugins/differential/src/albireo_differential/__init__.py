@@ -1,0 +1,1 @@
+"""Differential light curves for Albireo with automatic comparison stars."""

@@ -1,0 +1,1 @@
+"""Frame selection for Albireo: by level and saturation."""

@@ -1,0 +1,1 @@
+"""Background and sources for Albireo by SEP (Source Extractor as a library)."""
