@@ -13,7 +13,7 @@ _HOMES = {
     "frames": ("Amplifier", "Frame", "FrameError", "Frames", "Section", "iso_to_mjd", "mjd_to_iso"),
     "sources": ("PSF", "Background", "Sources", "Transform"),
     "images": ("MASKED", "Flag", "flags_of", "image", "read_image", "read_pixels", "variance_of", "write_image"),
-    "pixelwise": ("Terms", "apply_terms"),
+    "pixelwise": ("Terms", "amplifier_plane", "apply_terms"),
     "curves": ("Ensemble",),
     "roles": (
         "ROLES",
@@ -36,6 +36,7 @@ _HOMES = {
         "Strip",
     ),
     "declarative": ("DeclarativeInstrument",),
+    "definition": ("CameraDefinition", "load_definition"),
     "hookspecs": ("hookimpl",),
     "registry": ("Registry",),
     "recipe": ("Recipe", "RecipeError"),
@@ -48,6 +49,8 @@ __all__ = [*sorted(_WHERE), "__version__"]  # noqa: PLE0604
 if TYPE_CHECKING:
     from albireo.curves import Ensemble as Ensemble
     from albireo.declarative import DeclarativeInstrument as DeclarativeInstrument
+    from albireo.definition import CameraDefinition as CameraDefinition
+    from albireo.definition import load_definition as load_definition
     from albireo.frames import Amplifier as Amplifier
     from albireo.frames import Frame as Frame
     from albireo.frames import FrameError as FrameError
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from albireo.images import variance_of as variance_of
     from albireo.images import write_image as write_image
     from albireo.pixelwise import Terms as Terms
+    from albireo.pixelwise import amplifier_plane as amplifier_plane
     from albireo.pixelwise import apply_terms as apply_terms
     from albireo.recipe import Recipe as Recipe
     from albireo.recipe import RecipeError as RecipeError

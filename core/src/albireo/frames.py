@@ -92,6 +92,10 @@ class Section:
         """The index that cuts this section out of an array."""
         return (slice(self.y0, self.y1), slice(self.x0, self.x1))
 
+    def part(self, inner: Section) -> Section:
+        """Give the section that ``inner``, counted from the first pixel of this one, is of the whole image."""
+        return Section(self.y0 + inner.y0, self.y0 + inner.y1, self.x0 + inner.x0, self.x0 + inner.x1)
+
     def within(self, shape: tuple[int, int]) -> bool:
         """Whether the section lies inside an image of this shape (rows, columns)."""
         return self.y1 <= shape[0] and self.x1 <= shape[1]

@@ -1,7 +1,8 @@
 """The hooks: one for each role, and three events.
 
 A plugin is an importable module, named in the entry-point group ``albireo`` of its distribution. A hook takes no
-argument and yields classes; nothing is called through it. The docstring of each hook shows a whole plugin that runs.
+argument and yields classes; nothing is called through it. The docstring of each hook shows a whole plugin that runs;
+``albireo new`` starts from it. What is heavy is imported inside the methods, so that ``albireo check`` stays fast.
 """
 
 from __future__ import annotations
@@ -70,13 +71,15 @@ class Providers:
 
         ::
 
-            import numpy as np
-            from albireo import MasterBuilder, hookimpl, image
+            from albireo import MasterBuilder, hookimpl
 
             class Mean(MasterBuilder, name="mean"):
                 '''The plain mean.'''
 
                 def build(self, stack):
+                    import numpy as np
+                    from albireo import image
+
                     data = np.empty(stack.shape, dtype=np.float32)
                     variance = np.empty(stack.shape, dtype=np.float32)
                     for strip in stack.strips():
@@ -95,15 +98,17 @@ class Providers:
 
         ::
 
-            from albireo import PixelwiseCorrection, Terms, hookimpl
+            from albireo import PixelwiseCorrection, hookimpl
             from pydantic import Field
 
             class Pedestal(PixelwiseCorrection, name="pedestal"):
                 '''Subtract a constant.'''
                 provides = frozenset({"pedestal"})
-                level: float = Field(description="The constant.", json_schema_extra={"unit": "adu"})
+                level: float = Field(100.0, description="The constant.", json_schema_extra={"unit": "adu"})
 
                 def terms(self, image, frame, masters):
+                    from albireo import Terms
+
                     return Terms(subtract=self.level, pedestal=True)
 
             @hookimpl
@@ -117,13 +122,15 @@ class Providers:
 
         ::
 
-            import numpy as np
-            from albireo import Background, BackgroundEstimator, hookimpl
+            from albireo import BackgroundEstimator, hookimpl
 
             class Flat(BackgroundEstimator, name="constant"):
                 '''The median of the frame.'''
 
                 def estimate(self, image):
+                    import numpy as np
+                    from albireo import Background
+
                     good = image.data[~image.mask] if image.mask is not None else image.data
                     level, rms = float(np.median(good)), float(np.std(good))
                     return Background(np.full(image.shape, level, np.float32), np.full(image.shape, rms, np.float32), level, rms)
@@ -139,13 +146,15 @@ class Providers:
 
         ::
 
-            import numpy as np
-            from albireo import Finder, Sources, hookimpl
+            from albireo import Finder, hookimpl
 
             class Brightest(Finder, name="brightest"):
                 '''The brightest pixel of the image.'''
 
                 def find(self, image, background):
+                    import numpy as np
+                    from albireo import Sources
+
                     signal = image.data - background.level
                     y, x = np.unravel_index(np.nanargmax(signal), signal.shape)
                     return Sources.make([x], [y], peak=[signal[y, x]])
@@ -161,12 +170,14 @@ class Providers:
 
         ::
 
-            from albireo import Aligner, FrameError, Transform, hookimpl
+            from albireo import Aligner, FrameError, hookimpl
 
             class ByBrightest(Aligner, name="by-brightest"):
                 '''Shift by the brightest star.'''
 
                 def align(self, sources, reference):
+                    from albireo import Transform
+
                     if not len(sources) or not len(reference):
                         raise FrameError("no star to align with")
                     return Transform.similarity(sources.x[0] - reference.x[0], sources.y[0] - reference.y[0])
@@ -182,14 +193,16 @@ class Providers:
 
         ::
 
-            import numpy as np
-            from albireo import Flag, Photometer, hookimpl, variance_of
+            from albireo import Photometer, hookimpl
 
             class PeakPixel(Photometer, name="peak-pixel"):
                 '''The central pixel of each star.'''
                 needs = frozenset({"background"})
 
                 def measure(self, image, sources, sky, psf):
+                    import numpy as np
+                    from albireo import Flag, variance_of
+
                     ny, nx = image.shape
                     row, column = np.rint(sources.y).astype(int), np.rint(sources.x).astype(int)
                     inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
@@ -214,13 +227,14 @@ class Providers:
 
         ::
 
-            import numpy as np
             from albireo import CurveStep, hookimpl
 
             class Normalise(CurveStep, name="normalise"):
                 '''Divide each curve by its median.'''
 
                 def apply(self, curves):
+                    import numpy as np
+
                     median = np.nanmedian(curves.flux, axis=0)
                     return curves.replace(flux=curves.flux / median, flux_err=curves.flux_err / median, unit="")
 

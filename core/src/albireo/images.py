@@ -107,7 +107,9 @@ def image(
     result = CCDData(
         pixels,
         unit=unit,
-        uncertainty=None if variance is None else VarianceUncertainty(np.asarray(variance, dtype=np.float32), copy=False),
+        uncertainty=None
+        if variance is None
+        else VarianceUncertainty(np.asarray(variance, dtype=np.float32), copy=False),
         mask=None if flags is None else (flags & np.uint16(MASKED)) != 0,
         meta=None if meta is None else dict(meta),
         copy=False,

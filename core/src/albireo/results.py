@@ -149,9 +149,7 @@ class Results:
     @cached_property
     def masters(self) -> list[MasterRecord]:
         """The masters of the run."""
-        return [
-            MasterRecord(**{**entry, "path": self.folder / entry["path"]}) for entry in self.summary["masters"]
-        ]
+        return [MasterRecord(**{**entry, "path": self.folder / entry["path"]}) for entry in self.summary["masters"]]
 
     @cached_property
     def fields(self) -> list[FieldRecord]:
@@ -177,9 +175,7 @@ class Results:
         """
         from astropy.table import Table
 
-        return [
-            Table.read(self.folder / entry, format="ascii.ecsv") for entry in self.summary["curves"]
-        ]
+        return [Table.read(self.folder / entry, format="ascii.ecsv") for entry in self.summary["curves"]]
 
     @cached_property
     def stars(self) -> Table:

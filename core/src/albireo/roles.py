@@ -101,6 +101,10 @@ class Stage(BaseModel):
     def __pydantic_init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
 
+    def fingerprint(self) -> str:
+        """Give what the options do not say but the result depends on, such as the digest of a file they name."""
+        return ""
+
     @classmethod
     def summary(cls) -> str:
         """Give the first paragraph of the docstring, on one line."""
@@ -165,6 +169,11 @@ class Instrument(Stage):
     def wcs(self, frame: Frame) -> WCS | None:
         """Celestial coordinates of the raw image from its header; None if there are none to trust."""
         return None
+
+    @classmethod
+    def recipe(cls) -> str:
+        """Give a recipe to start from, as TOML text; empty if this camera has none of its own."""
+        return ""
 
 
 # --- selection --------------------------------------------------------------------------------------------------------
@@ -241,6 +250,13 @@ class Stack(Sequence["CCDData"]):
     frames: Frames
     shape: tuple[int, int]
     unit: str
+
+    def pixels(self, index: int) -> NDArray[np.float32]:
+        """One corrected image as a plain array, NaN where it is masked; cheaper than ``stack[index]``."""
+        import numpy as np
+
+        picture = self[index]
+        return picture.data if picture.mask is None else np.where(picture.mask, np.float32(np.nan), picture.data)
 
     @abstractmethod
     def strips(self, scale: NDArray[np.float64] | None = None) -> Iterator[Strip]:

@@ -1,0 +1,38 @@
+"""``albireo certify``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import tomli
+from pydantic import ValidationError
+
+from albireo.cli.common import complain
+from albireo.registry import Registry, RegistryError
+
+
+def command(options: Namespace) -> int:
+    """Run the conformance kit on an installed stage."""
+    from albireo.testing.conformance import certify
+
+    try:
+        cls = Registry.discover().get(options.role, options.name).cls
+    except (RegistryError, KeyError) as error:
+        complain(str(error))
+        return 2
+    values = {}
+    for setting in options.settings:
+        key, _, raw = setting.partition("=")
+        try:
+            values[key] = tomli.loads(f"value = {raw}")["value"]
+        except tomli.TOMLDecodeError:
+            values[key] = raw
+    try:
+        stage = cls.model_validate(values)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            complain(f"option {'.'.join(map(str, detail['loc']))}: {detail['msg']}; give it with --set NAME=VALUE")
+        return 2
+    report = certify(stage)
+    print(report)
+    return 0 if report.passed else 1

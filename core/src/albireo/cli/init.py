@@ -1,0 +1,31 @@
+"""``albireo init``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from albireo.cli.common import complain
+from albireo.registry import Registry, RegistryError
+from albireo.roles import Instrument
+
+
+def command(options: Namespace) -> int:
+    """Write the default recipe of a camera."""
+    try:
+        entry = Registry.discover().get("instrument", options.instrument)
+    except RegistryError as error:
+        complain(str(error))
+        return 2
+    assert issubclass(entry.cls, Instrument)
+    text = entry.cls.recipe()
+    if not text:
+        complain(f"the instrument {entry.name!r} brings no recipe; see the examples in the user guide")
+        return 2
+    path: Path = options.out or Path(f"{entry.name}.toml")
+    if path.exists():
+        complain(f"{path} exists already; give another file with --out")
+        return 2
+    path.write_text(text, encoding="utf-8")
+    print(f"{path}: edit it, then: albireo check {path}")
+    return 0

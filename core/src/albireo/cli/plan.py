@@ -1,0 +1,88 @@
+"""``albireo plan``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import Counter
+
+from albireo.cli.common import complain, read_recipe
+from albireo.frames import Frames
+from albireo.plan import Plan, PlanError
+from albireo.recipe import Recipe
+from albireo.run import RunError, plan_run
+
+BYTES = 4
+SECONDS_PER_MEGAPIXEL = {"bias": 0.02, "dark": 0.02, "flat": 0.04, "science": 0.06}
+"""Rough cost of one frame on one core, for the estimate: reading, correcting, finding, measuring."""
+
+
+def command(options: Namespace) -> int:
+    """Show what a run would do."""
+    recipe = read_recipe(options)
+    if recipe is None:
+        return 2
+    try:
+        plan, frames = plan_run(recipe, options.data)
+    except (PlanError, RunError) as error:
+        for problem in getattr(error, "problems", [str(error)]):
+            complain(problem)
+        return 1
+    show(plan, frames, recipe)
+    return 0
+
+
+def show(plan: Plan, frames: Frames, recipe: Recipe) -> None:
+    """Print a plan."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    masters = Table("master", "frames", "filter", "corrected by", "serves", title="Masters", title_justify="left")
+    serves = Counter(m.name for chosen in plan.choices.values() for m, _ in chosen.values())
+    for master in plan.masters:
+        used = ", ".join(sorted(m.name for m in master.masters.values()))
+        filters = master.frames[0].filter if master.kind == "flat" else ""
+        masters.add_row(master.name, str(len(master.frames)), filters, used, str(serves[master.name]))
+    if plan.masters:
+        console.print(masters)
+    fields = Table("field", "frames", "filters", "first choice as reference", title="Fields", title_justify="left")
+    for part in plan.fields:
+        filters = ", ".join(dict.fromkeys(f.filter or "(none)" for f in part.frames))
+        fields.add_row(part.name, str(len(part.frames)), filters, part.candidates[0].name)
+    if plan.fields:
+        console.print(fields)
+    science = Table("science frame", "masters", "why", title="Science frames", title_justify="left")
+    for frame in plan.science:
+        chosen = plan.choices[frame.name]
+        names = "\n".join(m.name for m, _ in chosen.values())
+        science.add_row(frame.name, names or "(none)", "\n".join(why for _, why in chosen.values()))
+    if plan.science:
+        console.print(science)
+    left = Table("left out", "why", title="Left out", title_justify="left")
+    for name, fate in sorted(plan.fates.items()):
+        left.add_row(name, fate.reason)
+    if plan.fates:
+        console.print(left)
+    for warning in plan.warnings:
+        console.print(f"note: {warning}")
+    seconds, disk = _cost(plan, recipe)
+    console.print(
+        f"{len(frames)} frames: {len(plan.masters)} masters, {len(plan.science)} science frames; about {seconds:.0f} s of "
+        f"work on one core, {disk / 2**20:.0f} MiB of disk, masters within {recipe.executor.memory} of memory"
+    )
+
+
+def _cost(plan: Plan, recipe: Recipe) -> tuple[float, float]:
+    pixels = Counter[str]()
+    for master in plan.masters:
+        for frame in master.frames:
+            pixels[master.kind] += frame.shape[0] * frame.shape[1]
+    for frame in plan.science:
+        pixels["science"] += frame.shape[0] * frame.shape[1]
+    seconds = sum(SECONDS_PER_MEGAPIXEL[kind] * n / 1e6 for kind, n in pixels.items())
+    planes = 2 * BYTES + 2
+    area = max((f.shape[0] * f.shape[1] for f in plan.science), default=0)
+    disk = area * planes * (len(plan.masters) + len(plan.fields))
+    if recipe.output.reduced:
+        disk += pixels["science"] * planes
+    return seconds, disk

@@ -1,0 +1,316 @@
+"""The table that describes a camera: which header card holds which quantity, in a TOML file.
+
+`CameraDefinition` is the schema of such a file. It only states facts; `albireo.declarative` reads headers by it.
+A rule may be written short: a text is a keyword, a list of texts is a keyword with fall-backs, a number is a constant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomli
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from albireo.frames import FRAME_FIELDS, KINDS, Section
+
+__all__ = ["CameraDefinition", "Condition", "KindRule", "Moment", "Number", "SectionRule", "Text", "load_definition"]
+
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|[A-Z0-9_-]+( [A-Z0-9_-]+)+")
+
+
+def _keyword(text: Any) -> Any:
+    if not isinstance(text, str) or not _KEYWORD.fullmatch(text):
+        raise ValueError(f"{text!r} is no FITS keyword: at most eight capitals, digits, '-' and '_'")
+    return text
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _keywords_and_joins(value: Any) -> Any:
+    return tuple(
+        tuple(_keyword(key) for key in item) if isinstance(item, list | tuple) else _keyword(item)
+        for item in _tuple(value)
+    )
+
+
+Keyword = Annotated[str, BeforeValidator(_keyword)]
+Keywords = Annotated[tuple[Keyword, ...], BeforeValidator(_tuple)]
+Card = str | bool | int | float
+Condition = dict[Keyword, Annotated[tuple[Card, ...], BeforeValidator(_tuple)]]
+"""Keyword -> value, or list of values of which one must be there. Texts are compared without regard to case and
+surrounding blanks, and may hold ``*``; numbers as numbers. All keywords must agree."""
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _shorthand(constants: type | tuple[type, ...]) -> Any:
+    """Accept a rule written as a keyword, a list of keywords or a bare constant."""
+
+    def expand(value: Any) -> Any:
+        if isinstance(value, constants) and not isinstance(value, bool):
+            return {"value": value}
+        return {"keyword": value} if isinstance(value, str | list | tuple) else value
+
+    return BeforeValidator(expand)
+
+
+class Number(_Rule):
+    """How a number is found."""
+
+    keyword: Keywords = Field((), description="Keyword, or several of which the first with a value counts.")
+    value: float | None = Field(None, description="A constant; it wins over the header, and a difference is noted.")
+    default: float | None = Field(None, description="Assumed where the header has no value, and noted.")
+    unit: Literal["", "deg", "hms", "dms", "west", "K", "altitude"] = Field(
+        "",
+        description="How the header writes it, if not in the unit of `Frame`: 'hms' and 'dms' are sexagesimal texts "
+        "(hours, degrees), 'west' a longitude that counts west, 'K' a temperature in kelvin, 'altitude' an altitude in "
+        "degrees in place of the airmass (plane-parallel atmosphere).",
+    )
+    times: Keywords = Field((), description="Multiply by the first number of this card, such as the binning.")
+    unknown: tuple[Card, ...] = Field((), description="Values that mean 'not known'; empty text always does.")
+    source: str = Field("", description="Where a constant or default comes from and how sure it is; told in the notes.")
+
+
+class Text(_Rule):
+    """How a text is found; blanks around it are dropped, and a number becomes text."""
+
+    keyword: Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_keywords_and_joins)] = Field(
+        (), description="Keyword, or several of which the first with a value counts; a list inside is joined."
+    )
+    join: str = Field("-", description="What stands between joined values.")
+    drop: tuple[str, ...] = Field((), description="Values left out of a join, unless all are.")
+    values: dict[str, str] = Field(
+        {}, description="Header value (may hold '*', the first that fits) to our name for it."
+    )
+    default: str = Field("", description="Used where the header has no value.")
+    unknown: tuple[Card, ...] = Field((), description="Values that mean 'not known'; empty text always does.")
+
+
+class Moment(_Rule):
+    """How a date and time is found."""
+
+    keyword: Keywords = Field(description="Keyword, or several of which the first with a value counts.")
+    time: Keywords = Field((), description="Keyword of the time of day, for headers where the first has only the date.")
+    format: Literal["iso", "mjd", "jd"] = Field("iso", description="How it is written; ISO texts may end in an offset.")
+    offset: float = Field(
+        0.0,
+        ge=-14,
+        le=14,
+        description="Local time minus UTC for clocks that say nothing of it.",
+        json_schema_extra={"unit": "h"},
+    )
+    unknown: tuple[Card, ...] = Field((), description="Values that mean 'not known'; empty text always does.")
+
+
+def _section_rule(value: Any) -> Any:
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        return {"value": value}
+    return {"keyword": value} if isinstance(value, str | list | tuple) else value
+
+
+def _fits_section(value: Any) -> Any:
+    return Section.from_fits(value) if isinstance(value, str) else value
+
+
+FitsSection = Annotated[Section, BeforeValidator(_fits_section)]
+
+
+class SectionRule(_Rule):
+    """How a rectangle of the raw image is found; sections are written as FITS does, ``[x1:x2,y1:y2]``."""
+
+    keyword: Keywords = Field((), description="Keyword, or several of which the first with a value counts.")
+    value: FitsSection | None = Field(None, description="The section of every frame.")
+    sizes: dict[str, FitsSection] = Field(
+        {}, description="Where the header has none: raw size 'NAXIS1 x NAXIS2' (such as '3128x3080') to section."
+    )
+
+
+NumberRule = Annotated[Number, _shorthand((int, float))]
+TextRule = Annotated[Text, _shorthand(())]
+MomentRule = Annotated[Moment, _shorthand(())]
+RegionRule = Annotated[SectionRule, BeforeValidator(_section_rule)]
+
+
+class FrameRules(_Rule):
+    """Quantities of `Frame`, each with the rule that finds it."""
+
+    filter: TextRule | None = Field(None, description="Name of the filter.")
+    target: TextRule | None = Field(None, description="Name of what was looked at.")
+    exptime: NumberRule | None = Field(None, description="Exposure time.", json_schema_extra={"unit": "s"})
+    start: MomentRule | None = Field(None, description="Start of the exposure, UTC.")
+    mid: MomentRule | None = Field(None, description="Middle of the exposure, UTC; else start plus half the exposure.")
+    ra: NumberRule | None = Field(
+        None, description="Right ascension of the pointing.", json_schema_extra={"unit": "deg"}
+    )
+    dec: NumberRule | None = Field(None, description="Declination of the pointing.", json_schema_extra={"unit": "deg"})
+    airmass: NumberRule | None = Field(None, description="Airmass.")
+    temperature: NumberRule | None = Field(
+        None, description="Temperature of the detector.", json_schema_extra={"unit": "deg C"}
+    )
+    scale: NumberRule | None = Field(
+        None, description="Pixel scale of the binned pixel.", json_schema_extra={"unit": "arcsec/pixel"}
+    )
+    gain: NumberRule | None = Field(None, description="Gain.", json_schema_extra={"unit": "electron/adu"})
+    read_noise: NumberRule | None = Field(None, description="Read noise, rms.", json_schema_extra={"unit": "electron"})
+    saturation: NumberRule | None = Field(
+        None, description="Raw level from which a pixel is not linear.", json_schema_extra={"unit": "adu"}
+    )
+    trim: RegionRule | None = Field(None, description="The light-sensitive pixels; else the whole image.")
+    overscan: RegionRule | None = Field(None, description="Pixels read without light.")
+
+
+class SiteRules(_Rule):
+    """Where the telescope stands."""
+
+    longitude: NumberRule = Field(description="Longitude, east positive.", json_schema_extra={"unit": "deg"})
+    latitude: NumberRule = Field(description="Latitude.", json_schema_extra={"unit": "deg"})
+    height: NumberRule = Field(description="Height above the sea.", json_schema_extra={"unit": "m"})
+
+
+class KindRule(_Rule):
+    """One rule that says what a frame is; the first rule that fits counts."""
+
+    kind: str = Field(description=f"One of {', '.join(KINDS)}.")
+    variant: str = Field("", description="A finer kind not to be mixed with others, such as 'sky' and 'dome' flats.")
+    when: Condition = Field({}, description="Header cards that must be so; none means any header.")
+    file: str = Field("", description="Pattern of the file name, or of the whole path if it holds a '/'.")
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in KINDS:
+            raise ValueError(f"{kind!r} is no kind of frame{_nearest(kind, KINDS)}; kinds are {', '.join(KINDS)}")
+        return kind
+
+
+class CameraDefinition(_Rule):
+    """One camera: how its files are known, what each header card means, and what calibrations must match."""
+
+    name: str = Field(min_length=1, description="Name of the camera, as `Frame.instrument` has it.")
+    hdu: int | Literal["first"] = Field(
+        "first", description="Index of the HDU with the image; 'first' is the first with an image, packed or not."
+    )
+    identity: Condition = Field(
+        {}, description="Cards that only files of this camera have; all must agree. None: any file is its own."
+    )
+    kinds: tuple[KindRule, ...] = Field((), description="What a frame is, by the first rule that fits; else 'unknown'.")
+    frame: FrameRules = Field(FrameRules(), description="Quantity to keyword.")
+    site: SiteRules | None = Field(None, description="Where the telescope stands.")
+    setup: dict[str, TextRule] = Field(
+        {}, description="What calibrations must share with a frame: a name of yours to a card, such as the binning."
+    )
+    match: dict[str, tuple[str, ...]] = Field(
+        {}, description="Kind of master to the attributes of `Frame` it must share, where the usual ones will not do."
+    )
+    example: dict[Keyword, Card] = Field(
+        description="Cards of a typical science frame, NAXIS1 and NAXIS2 with them: what simulations and tests use."
+    )
+
+    @field_validator("hdu", mode="before")
+    @classmethod
+    def _index(cls, hdu: Any) -> Any:
+        if hdu != "first" and not (isinstance(hdu, int) and hdu >= 0):
+            raise ValueError(f"should be 'first' or a number from 0, not {hdu!r}")
+        return hdu
+
+    @field_validator("match")
+    @classmethod
+    def _attributes(cls, match: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        problems = [f"{kind!r} is no kind of frame{_nearest(kind, KINDS)}" for kind in match if kind not in KINDS]
+        for name in (name for names in match.values() for name in names):
+            if name not in FRAME_FIELDS:
+                problems.append(f"frames have no {name!r}{_nearest(name, FRAME_FIELDS)}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return match
+
+    @field_validator("example")
+    @classmethod
+    def _example_has_a_size(cls, example: dict[str, Card]) -> dict[str, Card]:
+        missing = [key for key in ("NAXIS1", "NAXIS2") if key not in example]
+        if missing:
+            raise ValueError(f"{' and '.join(missing)} missing; give the size of the raw image")
+        return example
+
+
+def load_definition(path: str | Path) -> CameraDefinition:
+    """Read the definition of a camera.
+
+    Parameters
+    ----------
+    path : path
+        A TOML file.
+
+    Raises
+    ------
+    ValueError
+        With everything that is wrong with the file: the key, what is wrong, the nearest valid name.
+    """
+    file = Path(path)
+    try:
+        return _load(str(file), file.stat().st_mtime_ns)
+    except OSError as error:
+        raise ValueError(f"the camera definition {file} cannot be read: {error.strerror or error}") from error
+
+
+@lru_cache(maxsize=32)
+def _load(path: str, changed: int) -> CameraDefinition:
+    with open(path, "rb") as stream:
+        try:
+            table = tomli.load(stream)
+        except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"the camera definition {path} is no TOML: {error}") from error
+    try:
+        return CameraDefinition.model_validate(table)
+    except ValidationError as error:
+        problems = [f"  {_where(detail['loc'])}{_what(detail)}" for detail in error.errors()]
+        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ValueError("\n".join([f"the camera definition {path} has {count}:", *problems])) from error
+
+
+def _where(loc: tuple[int | str, ...]) -> str:
+    # pydantic adds names of its own for the key of a mapping and the branch of a union
+    parts = [part for part in loc if part != "[key]" and not re.search(r"[\[(]|^(str|bool|int|float)$", str(part))]
+    return f"{'.'.join(str(part + 1) if isinstance(part, int) else part for part in parts)}: " if parts else ""
+
+
+def _what(detail: Mapping[str, Any]) -> str:
+    message = str(detail["msg"])
+    if detail["type"] == "extra_forbidden":
+        names = _names_at(detail["loc"])
+        return f"there is no such key{_nearest(str(detail['loc'][-1]), names)}; keys here are {', '.join(names)}"
+    if detail["type"] == "missing":
+        return "is missing"
+    if detail["type"] == "value_error":
+        return message.removeprefix("Value error, ")
+    given = "" if isinstance(detail.get("input"), Mapping) else f", not {detail.get('input')!r}"
+    return f"{message[:1].lower()}{message[1:]}{given}"
+
+
+def _names_at(loc: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Give the keys that the table at this place may have."""
+    model: type[BaseModel] = CameraDefinition
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part))
+        model = _model_in(field.annotation) or model if field is not None else model
+    return tuple(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner)) is not None), None)
+
+
+def _nearest(name: str, names: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,374 @@
+"""The work of one worker: read a frame, correct it, find its stars, align it, measure it.
+
+A `FrameWork` knows the stages; it is sent to each worker once. A `FrameTask` says what to do with one frame; it is small.
+Pixels are read once, stay in the worker, and what comes back is a `FrameResult`: numbers for the table of frames.
+Measurements go to a file beside the run's other products, under a temporary name first.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from albireo.frames import Frame, FrameError, Section
+from albireo.images import Flag, atomic_path, flags_of, image, read_image, variance_of, write_image
+from albireo.pixelwise import CROP_KEY, Terms, apply_terms
+from albireo.roles import (
+    Aligner,
+    BackgroundEstimator,
+    Correction,
+    Finder,
+    Instrument,
+    Photometer,
+    PixelwiseCorrection,
+    Selector,
+    Stage,
+)
+from albireo.sources import PSF, Sources, Transform
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+    from numpy.typing import NDArray
+
+    from albireo.sources import Background
+
+__all__ = [
+    "FrameResult",
+    "FrameTask",
+    "FrameWork",
+    "MeasureWork",
+    "calibrate",
+    "load_arrays",
+    "load_sources",
+    "save_arrays",
+]
+
+COLUMNS = ("flux", "flux_err", "aperture", "sky", "sky_err", "flags")
+"""What a photometer returns besides ``id``; what it leaves out is NaN (zero for flags)."""
+
+
+class StageFailure(FrameError):
+    """A frame failed in one stage; ``args`` are the stage and the reason."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}"
+
+
+@contextmanager
+def stage_of(name: str, stage: Stage | None = None) -> Iterator[None]:
+    """Say in which stage a frame failed; a defect in a stage costs the frame, with a traceback in its reason."""
+    try:
+        yield
+    except StageFailure:
+        raise
+    except FrameError as error:
+        raise StageFailure(name, str(error)) from error
+    except (OSError, MemoryError):
+        raise  # not the frame's fault: the disk or the machine
+    except Exception as error:
+        who = f"{type(stage).__module__}.{type(stage).__qualname__}" if stage is not None else name
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise StageFailure(
+            name, f"defect in {who}: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        ) from error
+
+
+# --- calibration ------------------------------------------------------------------------------------------------------
+
+
+def calibrate(
+    picture: CCDData,
+    frame: Frame,
+    corrections: Sequence[Correction],
+    masters: Mapping[str, CCDData],
+    *,
+    noise: bool = True,
+) -> CCDData:
+    """Run corrections in order; consecutive pixel-wise ones in one pass.
+
+    Parameters
+    ----------
+    picture : CCDData
+        As `Instrument.read` gives it.
+    frame : Frame
+    corrections : sequence of Correction
+    masters : mapping
+        This frame's master for each kind. A correction whose master is missing is left out.
+    noise : bool
+        Whether to make the variance.
+    """
+    waiting: list[Terms] = []
+    known = frame if noise else silent(frame)
+
+    def flush(current: CCDData, last: bool) -> CCDData:
+        if waiting or (last and noise and current.uncertainty is None):
+            current = apply_terms(current, known, waiting, last=last)
+            waiting.clear()
+        return current
+
+    for correction in corrections:
+        if correction.master and correction.master not in masters:
+            continue
+        with stage_of(f"correction {correction.name}", correction):
+            if isinstance(correction, PixelwiseCorrection):
+                if correction.looks_at_pixels:
+                    picture = flush(picture, last=False)
+                waiting.append(correction.terms(picture, frame, masters))
+            else:
+                picture = correction.correct(flush(picture, last=False), frame, masters)
+    return flush(picture, last=True)
+
+
+def silent(frame: Frame) -> Frame:
+    """Give the frame without noise constants, for passes that need no variance."""
+    return frame.replace(amplifiers=tuple(replace(a, gain=float("nan")) for a in frame.amplifiers[:1]))
+
+
+@lru_cache(maxsize=12)
+def _master(path: Path, key: str) -> CCDData:
+    """Open a master once for each worker; ``key`` makes a new one known."""
+    del key
+    return read_image(path)
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Any], note: Mapping[str, Any]) -> None:
+    """Write arrays and a note of plain values to one file."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays, note=np.array(json.dumps(dict(note))))
+
+
+def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read what `save_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files if name != "note"}
+        return arrays, json.loads(str(file["note"]))
+
+
+@lru_cache(maxsize=32)
+def load_sources(path: Path) -> Sources:
+    """Read a list of sources from a product."""
+    arrays, _ = load_arrays(path)
+    return Sources(**{name.removeprefix("s_"): values for name, values in arrays.items() if name.startswith("s_")})
+
+
+# --- one frame --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FrameTask:
+    """What to do with one frame.
+
+    Attributes
+    ----------
+    frame : Frame
+    masters : tuple of (str, Path, str)
+        Kind, file and key of each master.
+    aligned : Path
+        Product that says how the frame lies on the reference; made if it is not there.
+    reference : Path or None
+        Product with the sources of the reference frame; None if this frame is the reference.
+    catalogue : Path or None
+        Product with the sources to measure, in pixels of the reference; None to measure nothing.
+    measured : Path or None
+        Product with the measurements.
+    reduced : Path or None
+        Where to write the calibrated image, if anywhere.
+    keep_sources : bool
+        Whether the product of alignment must hold all sources.
+    """
+
+    frame: Frame
+    masters: tuple[tuple[str, Path, str], ...]
+    aligned: Path
+    reference: Path | None = None
+    catalogue: Path | None = None
+    measured: Path | None = None
+    reduced: Path | None = None
+    keep_sources: bool = False
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """What became of one frame: numbers, or the stage it failed in and why."""
+
+    name: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    stage: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FrameWork:
+    """Everything a worker needs to know to process frames."""
+
+    instrument: Instrument
+    corrections: tuple[Correction, ...]
+    background: BackgroundEstimator | None
+    finder: Finder | None
+    aligner: Aligner | None
+    photometers: tuple[Photometer, ...]
+
+    def __call__(self, task: FrameTask) -> FrameResult:
+        """Process one frame."""
+        try:
+            return self._process(task)
+        except StageFailure as failure:
+            return FrameResult(task.frame.name, stage=failure.args[0], reason=failure.args[1])
+
+    def _process(self, task: FrameTask) -> FrameResult:
+        picture = self._calibrated(task)
+        sky: Background | None = None
+        if self.background is not None:
+            with stage_of("background", self.background):
+                sky = self.background.estimate(picture)
+        if task.aligned.exists():
+            arrays, numbers = load_arrays(task.aligned)
+            transform = Transform(arrays["matrix"], numbers["align_rms"], numbers["matched"])
+        else:
+            transform, numbers = self._align(task, picture, sky)
+        if task.measured is not None and task.catalogue is not None:
+            self._measure(task, picture, sky, transform, numbers)
+        return FrameResult(task.frame.name, numbers)
+
+    def _calibrated(self, task: FrameTask) -> CCDData:
+        with stage_of("reading", self.instrument):
+            raw = self.instrument.read(task.frame)
+        masters = {kind: _master(path, key) for kind, path, key in task.masters}
+        picture = calibrate(raw, task.frame, self.corrections, masters)
+        if task.reduced is not None:
+            cards = {"EXPTIME": task.frame.exptime, "FILTER": task.frame.filter, "OBJECT": task.frame.target}
+            cards |= {"MJD-MID": task.frame.mid, "RAWFILE": Path(task.frame.path).name}
+            history = [f"{type(c).name}: {c}" for c in self.corrections]
+            given = {k: v for k, v in cards.items() if v == v}
+            write_image(task.reduced, picture, {**given, "HISTORY": history})
+        return picture
+
+    def _align(self, task: FrameTask, picture: CCDData, sky: Background | None) -> tuple[Transform, dict[str, float]]:
+        sources = Sources.make([], [])
+        if self.finder is not None:
+            assert sky is not None, "the recipe is checked: a finder has a background"
+            with stage_of("finding", self.finder):
+                sources = self.finder.find(picture, sky)
+        transform = Transform.identity()
+        if task.reference is not None and self.aligner is not None:
+            with stage_of("alignment", self.aligner):
+                if not len(sources):
+                    raise FrameError("no star was found on this frame")
+                transform = self.aligner.align(sources, load_sources(task.reference))
+        psf = PSF.of(sources)
+        left = Section.from_fits(picture.meta.get(CROP_KEY, "[1:1,1:1]"))
+        saturated = (flags_of(picture) & np.uint16(Flag.SATURATED)) != 0
+        numbers: dict[str, float] = {
+            "sources": len(sources),
+            "fwhm": psf.fwhm if psf else float("nan"),
+            "elongation": psf.elongation if psf else float("nan"),
+            "theta": psf.theta if psf else float("nan"),
+            "psf_stars": psf.stars if psf else 0,
+            "sky": sky.median if sky else float("nan"),
+            "sky_rms": sky.median_rms if sky else float("nan"),
+            "saturated": int(saturated.sum()),
+            "dx": transform.shift[0],
+            "dy": transform.shift[1],
+            "rotation": transform.rotation,
+            "scale": transform.scale,
+            "align_rms": transform.rms,
+            "matched": transform.matched,
+            "crop_x": left.x0,
+            "crop_y": left.y0,
+        }
+        arrays: dict[str, Any] = {"matrix": transform.matrix}
+        if task.keep_sources:
+            arrays |= {f"s_{name}": column for name, column in sources.columns().items()}
+        save_arrays(task.aligned, arrays, numbers)
+        return transform, numbers
+
+    def _measure(
+        self,
+        task: FrameTask,
+        picture: CCDData,
+        sky: Background | None,
+        transform: Transform,
+        numbers: Mapping[str, float],
+    ) -> None:
+        assert task.catalogue is not None and task.measured is not None
+        sources = load_sources(task.catalogue).moved(transform)
+        psf = None
+        if numbers["psf_stars"]:
+            psf = PSF(numbers["fwhm"], numbers["elongation"], numbers["theta"], int(numbers["psf_stars"]))
+        arrays: dict[str, Any] = {"id": sources.id, "x": sources.x, "y": sources.y}
+        for position, photometer in enumerate(self.photometers):
+            with stage_of(f"photometry {photometer.name}", photometer):
+                measured = photometer.measure(picture, sources, sky, psf)
+                columns = _checked(measured, sources)
+            arrays |= {f"m{position}_{name}": column for name, column in columns.items()}
+        save_arrays(task.measured, arrays, {})
+
+
+def _checked(measured: Any, sources: Sources) -> dict[str, NDArray[Any]]:
+    """Bring what a photometer gave to arrays of plain types, or say what is wrong with it."""
+    names = set(getattr(measured, "colnames", None) or measured)
+    missing = {"id", "flux", "flux_err"} - names
+    if missing:
+        raise TypeError(f"the result has no column {', '.join(sorted(missing))}")
+    ids = np.atleast_1d(np.asarray(measured["id"], dtype=np.int64))
+    if not set(sources.id.tolist()) <= set(ids.tolist()):
+        raise ValueError(f"{len(sources)} sources were given, the result has {len(set(ids.tolist()))} of them")
+    columns = {"id": ids}
+    for name in COLUMNS:
+        dtype = np.uint16 if name == "flags" else np.float64
+        fill = 0 if name == "flags" else np.nan
+        values = np.asarray(getattr(measured[name], "value", measured[name])) if name in names else np.asarray(fill)
+        columns[name] = np.broadcast_to(values, ids.shape).astype(dtype)
+    return columns
+
+
+# --- measuring for selection ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MeasureWork:
+    """Measure raw frames for selectors: an item is a frame and the positions of the selectors that want it."""
+
+    instrument: Instrument
+    selectors: tuple[Selector, ...]
+
+    def __call__(self, item: tuple[Frame, tuple[int, ...]]) -> list[dict[str, float]]:
+        """Read one frame once and let each selector measure it."""
+        frame, wanted = item
+        raw = self.instrument.read(frame)
+        results = []
+        for position in wanted:
+            selector = self.selectors[position]
+            with stage_of(f"select {selector.name}", selector):
+                results.append({k: float(v) for k, v in selector.measure(raw, frame).items()})
+        return results
+
+
+def stack_rows(picture: CCDData) -> NDArray[np.float32]:
+    """Give pixels with NaN where they are masked; the plane of a fresh image is used, not copied."""
+    data: NDArray[np.float32] = picture.data
+    if picture.mask is not None and picture.mask.any():
+        data[picture.mask] = np.nan
+    return data
+
+
+def with_meta(picture: CCDData, **meta: Any) -> CCDData:
+    """Give an image more cards in its header."""
+    return image(
+        picture.data,
+        str(picture.unit or ""),
+        variance=variance_of(picture),
+        flags=flags_of(picture),
+        meta={**dict(picture.meta), **meta},
+    )

@@ -1,0 +1,334 @@
+"""What gets which master: from a recipe and the frames of a night to a graph of work, from headers alone.
+
+A master is planned for each group of calibration frames that some frame needs. The frames of a group agree in what the
+instrument says a master must match; what they were corrected with themselves is planned in the same way. Science frames
+of one target and detector make a field, which has one reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import PurePath
+
+from albireo.frames import Frame, Frames
+from albireo.recipe import Recipe, Target
+from albireo.roles import Correction
+
+__all__ = ["Fate", "FieldPlan", "MasterPlan", "Plan", "PlanError", "make_plan"]
+
+MATCH_WORDS = {"setup": "readout set-up", "shape": "image size"}
+EXTRA_KEYS = {"dark": ("exptime", "variant"), "flat": ("variant",), "bias": ("variant",)}
+"""What frames of one master share beyond what the instrument matches."""
+
+
+class PlanError(Exception):
+    """The night cannot be reduced as the recipe says; each of `problems` says what is missing and for what."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass
+class Fate:
+    """What became of a frame: ``used``, ``dropped``, ``failed`` or ``unused``, where, and why."""
+
+    fate: str
+    stage: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class MasterPlan:
+    """One master to build.
+
+    Attributes
+    ----------
+    name : str
+        For its file; unique in the run.
+    kind : str
+    frames : Frames
+    corrections : tuple of Correction
+        What its frames get first.
+    masters : dict of str to MasterPlan
+        What these corrections need.
+    """
+
+    name: str
+    kind: str
+    frames: Frames
+    corrections: tuple[Correction, ...]
+    masters: dict[str, MasterPlan]
+
+
+@dataclass(frozen=True, eq=False)
+class FieldPlan:
+    """Science frames of one target on one detector, and the order in which they are tried as the reference."""
+
+    name: str
+    target: str
+    detector: str
+    frames: Frames
+    candidates: Frames
+
+
+@dataclass(eq=False)
+class Plan:
+    """The work of a run.
+
+    Attributes
+    ----------
+    masters : list of MasterPlan
+        In an order in which each needs only earlier ones.
+    choices : dict of str to dict
+        For each science frame by name: the master for each kind, and the reason.
+    fields : list of FieldPlan
+    fates : dict of str to Fate
+        Every frame of the night that is not part of the work, by name.
+    warnings : list of str
+    """
+
+    masters: list[MasterPlan] = field(default_factory=list)
+    choices: dict[str, dict[str, tuple[MasterPlan, str]]] = field(default_factory=dict)
+    fields: list[FieldPlan] = field(default_factory=list)
+    fates: dict[str, Fate] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def science(self) -> list[Frame]:
+        """Every science frame, field by field."""
+        return [frame for part in self.fields for frame in part.frames]
+
+
+def make_plan(recipe: Recipe, frames: Frames) -> Plan:
+    """Plan the reduction of the frames that selection left.
+
+    Raises
+    ------
+    PlanError
+        If a science frame has no master for a correction and the recipe does not allow to go without.
+    """
+    return _Planner(recipe, frames).plan()
+
+
+class _Planner:
+    def __init__(self, recipe: Recipe, frames: Frames) -> None:
+        self.recipe, self.frames = recipe, frames
+        self.result = Plan(warnings=list(recipe.warnings))
+        self.groups: dict[str, list[Frames]] = {}
+        self.made: dict[tuple[str, ...], MasterPlan] = {}
+        self.missing: dict[str, list[str]] = {}
+        built = {builder.kind for builder in recipe.masters}
+        for kind in built:
+            names = (*recipe.instrument.match(kind), *EXTRA_KEYS.get(kind, ()))
+            self.groups[kind] = list(frames.where(kind=kind).sorted("start").by(*dict.fromkeys(names)).values())
+
+    def plan(self) -> Plan:
+        science = self.frames.where(kind="science").sorted("start")
+        for frame in science:
+            self.result.choices[frame.name] = self._masters_for(frame, self.recipe.corrections)
+        self._check_noise(science)
+        if self.missing:
+            raise PlanError([f"{what} Needed by {_listed(names)}." for what, names in self.missing.items()])
+        self._fields(science)
+        self._unused()
+        return self.result
+
+    def _masters_for(self, frame: Frame, corrections: Sequence[Correction]) -> dict[str, tuple[MasterPlan, str]]:
+        chosen: dict[str, tuple[MasterPlan, str]] = {}
+        for correction in corrections:
+            kind = correction.master
+            group: Frames | None = None
+            reason = ""
+            if kind:
+                matching = [g for g in self.groups.get(kind, []) if self._matches(kind, frame, g[0])]
+                if matching:
+                    group, reason = correction.choose(frame, matching)
+                else:
+                    reason = self._why_none(kind, frame)
+                if group is None:
+                    self._without(kind, frame, reason)
+                    continue
+                chosen[kind] = (self._master(kind, group), reason)
+            complaint = correction.check(frame, group)
+            if complaint and complaint not in self.result.warnings:
+                self.result.warnings.append(complaint)
+        return chosen
+
+    def _matches(self, kind: str, frame: Frame, calibration: Frame) -> bool:
+        names = self.recipe.instrument.match(kind)
+        return all(getattr(frame, name) == getattr(calibration, name) for name in names)
+
+    def _why_none(self, kind: str, frame: Frame) -> str:
+        groups = self.groups.get(kind, [])
+        wanted = [n for n in self.recipe.instrument.match(kind) if n != "instrument"]
+        facts = ", ".join(f"{MATCH_WORDS.get(n, n)} {_shown(getattr(frame, n))}" for n in wanted if getattr(frame, n))
+        text = f"there is no master {kind} for {facts or 'these frames'}"
+        if not groups:
+            return f"{text}: no {kind} frame was found or kept"
+        differences = []
+        for group in groups:
+            odd = [n for n in wanted if getattr(frame, n) != getattr(group[0], n)]
+            said = ", ".join(f"{MATCH_WORDS.get(n, n)} {_shown(getattr(group[0], n))}" for n in odd)
+            differences.append(f"{len(group)} with {said}")
+        return f"{text}; {kind} frames at hand: {'; '.join(dict.fromkeys(differences))}"
+
+    def _without(self, kind: str, frame: Frame, reason: str) -> None:
+        if kind in self.recipe.options.allow_missing:
+            warning = f"some frames go without a master {kind}, as the recipe allows: {reason}"
+            if warning not in self.result.warnings:
+                self.result.warnings.append(warning)
+            return
+        advice = f'Take such {kind} frames, or write allow_missing = ["{kind}"] under [recipe] to go without.'
+        self.missing.setdefault(f"{reason[0].upper()}{reason[1:]}. {advice}", []).append(frame.name)
+
+    def _master(self, kind: str, group: Frames) -> MasterPlan:
+        key = (kind, *(f.name for f in group))
+        if key in self.made:
+            return self.made[key]
+        before: list[Correction] = []
+        for correction in self.recipe.corrections:
+            if correction.master == kind:
+                break
+            before.append(correction)
+        middle = group[len(group) // 2]
+        needs = {k: master for k, (master, _) in self._masters_for(middle, before).items()}
+        master = MasterPlan(self._name(kind, group[0]), kind, group, tuple(before), needs)
+        self.made[key] = master
+        self.result.masters.append(master)
+        return master
+
+    def _name(self, kind: str, frame: Frame) -> str:
+        parts = [kind, frame.variant, frame.detector, frame.filter if kind == "flat" else ""]
+        if kind == "dark" and isfinite(frame.exptime):
+            parts.append(f"{frame.exptime:g}s")
+        name = safe_name("-".join(part for part in parts if part))
+        taken = {master.name for master in self.result.masters}
+        number = 2
+        unique = name
+        while unique in taken:
+            unique = f"{name}-{number}"
+            number += 1
+        return unique
+
+    def _check_noise(self, science: Frames) -> None:
+        """Error bars need gain and read noise; say so before any pixel is read."""
+        if not self.recipe.photometers:
+            return
+        for name, words in (("gain", "gain (electron per adu)"), ("read_noise", "read noise (electron)")):
+            lacking = [f.name for f in science if not isfinite(getattr(f, name))]
+            if lacking:
+                what = f"The {words} is not known. Give {name} under [instrument]; without it there are no error bars."
+                self.missing.setdefault(what, []).extend(lacking)
+
+    def _fields(self, science: Frames) -> None:
+        used: set[str] = set()
+        for (_, detector, target, _, _), group in science.by(
+            "instrument", "detector", "target", "shape", "setup"
+        ).items():
+            name = safe_name("-".join(part for part in (target or "field", detector) if part))
+            unique, number = name, 2
+            while unique in used:
+                unique, number = f"{name}-{number}", number + 1
+            used.add(unique)
+            self.result.fields.append(FieldPlan(unique, target, detector, group, _candidates(group)))
+
+    def _unused(self) -> None:
+        taken = {f.name for master in self.result.masters for f in master.frames}
+        taken |= {f.name for f in self.frames.where(kind="science")}
+        built = set(self.groups)
+        for frame in self.frames:
+            if frame.name in taken:
+                continue
+            if frame.kind in built:
+                reason = self._why_unused(frame)
+            elif frame.kind in ("bias", "dark", "flat"):
+                reason = f"the recipe has no [[masters]] for the kind {frame.kind}"
+            elif frame.kind == "unknown":
+                reason = "the header does not say what kind of frame this is"
+            else:
+                reason = "not a frame that a reduction uses"
+            self.result.fates[frame.name] = Fate("unused", "matching", reason)
+
+    def _why_unused(self, frame: Frame) -> str:
+        names = [n for n in self.recipe.instrument.match(frame.kind) if n != "instrument"]
+        science = self.frames.where(kind="science")
+        for name in names:
+            wanted = dict.fromkeys(_shown(getattr(f, name)) for f in science)
+            if _shown(getattr(frame, name)) not in wanted:
+                word = MATCH_WORDS.get(name, name)
+                return (
+                    f"{word} {_shown(getattr(frame, name))}: no science frame needs such a {frame.kind} "
+                    f"(they have {word} {', '.join(wanted) or 'none'})"
+                )
+        return f"another {frame.kind} was chosen for every frame"
+
+
+def _candidates(group: Frames) -> Frames:
+    """Order frames as references: the commonest filter first, then from the middle of the night outwards."""
+    counts = {key[0]: len(part) for key, part in group.by("filter").items()}
+    common = max(counts, key=lambda f: (counts[f], f))
+    times = sorted(f.mid for f in group if f.filter == common and isfinite(f.mid))
+    middle = times[len(times) // 2] if times else float("nan")
+
+    def rank(frame: Frame) -> tuple[bool, float, str]:
+        distance = abs(frame.mid - middle)
+        return (frame.filter != common, distance if isfinite(distance) else float("inf"), frame.name)
+
+    return Frames(sorted(group, key=rank))
+
+
+def find_frame(name: str, frames: Iterable[Frame]) -> Frame | None:
+    """Find the frame that a target's ``frame`` names: by its name, or by the file name with or without packing."""
+
+    def bare(text: str) -> str:
+        return re.sub(r"\.(fz|gz)$", "", text)
+
+    for frame in frames:
+        known = {frame.name, PurePath(frame.path).name}
+        if name in known or bare(name) in {bare(k) for k in known}:
+            return frame
+    return None
+
+
+def targets_in(targets: Sequence[Target], part: FieldPlan, alone: bool) -> list[Target]:
+    """Choose the targets of a recipe that belong to a field.
+
+    A target belongs where its frame is; one given by celestial coordinates alone, or without a frame, belongs to every
+    field that points at a target of that name, and to all fields if there is only one.
+    """
+    chosen = []
+    for target in targets:
+        if target.frame:
+            belongs = find_frame(target.frame, part.frames) is not None
+        else:
+            belongs = alone or target.name.lower() == part.target.lower() or target.ra is not None
+        if belongs:
+            chosen.append(target)
+    return chosen
+
+
+def safe_name(text: str) -> str:
+    """Turn a name into one that is safe in file names and still reads like itself."""
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "_", text.strip()).strip("._") or "unnamed"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple) and all(isinstance(v, int) for v in value):
+        return " x ".join(str(v) for v in value)
+    if isinstance(value, tuple):
+        return " ".join(f"{k}={v}" for k, v in value)
+    return str(value) or "(none)"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{len(names)} frames: {shown}{', ...' if len(names) > 3 else ''}" if len(names) > 1 else shown
+
+
+def describe(plan: Plan) -> Mapping[str, int]:
+    """Count what a plan holds."""
+    return {"masters": len(plan.masters), "fields": len(plan.fields), "science": len(plan.science)}

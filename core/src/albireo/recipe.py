@@ -1,0 +1,571 @@
+"""From a TOML text to checked stages.
+
+A recipe has one table for each role (an array of tables where several stages make sense); ``use`` picks the plugin and
+the other keys are its options. A few tables belong to the core: ``[recipe]``, ``[data]``, ``[catalogue]``,
+``[output]`` and ``[[targets]]``. Reading a recipe reports everything that is wrong with it at once, each with the file
+and the line, and touches nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tomli
+import tomli_w
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from albireo.frames import CALIBRATION_KINDS
+from albireo.registry import Registry, RegistryError
+from albireo.roles import (
+    ROLES,
+    Aligner,
+    BackgroundEstimator,
+    Correction,
+    CurveStep,
+    Executor,
+    Finder,
+    Instrument,
+    MasterBuilder,
+    Photometer,
+    Report,
+    Selector,
+    Stage,
+)
+from albireo.toml_lines import Path as KeyPath
+from albireo.toml_lines import line_of, lines_of
+
+__all__ = ["CatalogueOptions", "DataOptions", "OutputOptions", "Problem", "Recipe", "RecipeError", "Target"]
+
+TERMS = {
+    "pedestal": "the electronic pedestal subtracted",
+    "trim": "the overscan trimmed off",
+    "dark": "the dark current subtracted",
+    "electron": "an image in electrons",
+    "flat": "the image flat-fielded",
+    "background": "an estimate of the background",
+    "sources": "a list of sources",
+    "psf": "the shape of a star",
+}
+"""What stages may need and provide, in words."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RecipeOptions(_Table):
+    """What the recipe is and what it requires."""
+
+    title: str = Field("", description="Title of the report.")
+    requires: list[str] = Field([], description="Distributions this recipe needs, such as 'albireo-lmi>=0.1'.")
+    allow_missing: list[str] = Field(
+        [], description="Kinds of master a science frame may go without: bias, dark, flat. Such frames are named."
+    )
+
+    @field_validator("allow_missing")
+    @classmethod
+    def _kinds(cls, kinds: list[str]) -> list[str]:
+        for kind in kinds:
+            if kind not in CALIBRATION_KINDS:
+                raise ValueError(f"{kind!r} is no kind of master; kinds are {', '.join(CALIBRATION_KINDS)}")
+        return kinds
+
+
+class DataOptions(_Table):
+    """Where the raw frames are."""
+
+    path: str = Field(".", description="Folder or file; a relative path is taken from the recipe's folder.")
+    pattern: list[str] = Field(
+        ["**/*.fit*", "**/*.FIT*", "**/*.fts*", "**/*.fz"], description="Which files, as patterns below the folder."
+    )
+    exclude: list[str] = Field([], description="Files to leave out, as patterns below the folder.")
+
+    @field_validator("pattern", "exclude", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class CatalogueOptions(_Table):
+    """Which stars of the reference frame are measured in every frame."""
+
+    max_sources: int = Field(200, ge=1, description="Measure at most this many stars, the brightest first.")
+    min_snr: float = Field(10.0, ge=0, description="Leave out stars below this signal-to-noise ratio on the reference.")
+    match_radius: float = Field(
+        3.0,
+        gt=0,
+        description="A target this near to a star of the reference is that star.",
+        json_schema_extra={"unit": "pixel"},
+    )
+
+
+class OutputOptions(_Table):
+    """What is written besides tables."""
+
+    reduced: bool = Field(False, description="Write every calibrated science frame.")
+
+
+class Place(_Table):
+    """A position: on the sky, or in a named frame."""
+
+    ra: float | None = Field(None, ge=0, lt=360, description="Right ascension, ICRS: degrees, or text in hours.")
+    dec: float | None = Field(None, ge=-90, le=90, description="Declination, ICRS: degrees, or text in degrees.")
+    x: float | None = Field(None, description="Column, zero-based.", json_schema_extra={"unit": "pixel"})
+    y: float | None = Field(None, description="Row, zero-based.", json_schema_extra={"unit": "pixel"})
+    frame: str = Field("", description="The frame that x and y are in, by file name; the first frame if left out.")
+
+    @field_validator("ra", mode="before")
+    @classmethod
+    def _right_ascension(cls, value: Any) -> Any:
+        return parse_angle(value, 15.0) if isinstance(value, str) else value
+
+    @field_validator("dec", mode="before")
+    @classmethod
+    def _declination(cls, value: Any) -> Any:
+        return parse_angle(value, 1.0) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Place:
+        if (self.ra is None) != (self.dec is None):
+            raise ValueError("ra and dec go together")
+        if (self.x is None) != (self.y is None):
+            raise ValueError("x and y go together")
+        if self.ra is None and self.x is None:
+            raise ValueError("give ra and dec, or x and y (pixels of a frame), or both")
+        return self
+
+
+class Target(Place):
+    """Something to measure."""
+
+    name: str = Field(min_length=1, description="Name for tables, files and plots.")
+    comparisons: list[Place] = Field([], description="Comparison stars, by position; chosen automatically if left out.")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a recipe."""
+
+    message: str
+    line: int = 0
+    where: str = ""
+
+    def text(self, file: str) -> str:
+        """Write as ``file:line: message``."""
+        place = f"{file}:{self.line}" if self.line else file
+        return f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
+
+
+class RecipeError(Exception):
+    """A recipe cannot be used; `problems` lists everything that is wrong."""
+
+    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
+        self.file = file
+        self.problems = sorted(problems, key=lambda p: p.line)
+        super().__init__("\n".join(problem.text(file) for problem in self.problems))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe: configured stages, ready to run.
+
+    Attributes
+    ----------
+    path : Path
+        The file; a name in the current folder for a recipe from text.
+    options, data, catalogue, output : tables of the core
+    targets : list of Target
+    instrument : Instrument
+    selectors, masters, corrections, photometers, curves, reports : lists of stages, in order
+    background, finder, aligner : a stage or None
+    executor : Executor
+    warnings : list of str
+    """
+
+    path: Path
+    options: RecipeOptions
+    data: DataOptions
+    catalogue: CatalogueOptions
+    output: OutputOptions
+    targets: list[Target]
+    instrument: Instrument
+    executor: Executor
+    selectors: list[Selector] = field(default_factory=list)
+    masters: list[MasterBuilder] = field(default_factory=list)
+    corrections: list[Correction] = field(default_factory=list)
+    background: BackgroundEstimator | None = None
+    finder: Finder | None = None
+    aligner: Aligner | None = None
+    photometers: list[Photometer] = field(default_factory=list)
+    curves: list[CurveStep] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: str | Path, settings: Sequence[str] = (), registry: Registry | None = None) -> Recipe:
+        """Read and check a recipe file.
+
+        Parameters
+        ----------
+        path : path
+        settings : sequence of str
+            Changes such as ``photometry.radius=6``: table, option (or table, name of the stage, option), TOML value.
+        registry : Registry, optional
+            Where stages come from; what is installed if left out.
+
+        Raises
+        ------
+        RecipeError
+            With all problems at once.
+        """
+        file = Path(path)
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise RecipeError(str(path), [Problem("there is no such recipe")]) from None
+        except IsADirectoryError:
+            raise RecipeError(str(path), [Problem("this is a folder; give the recipe, a .toml file")]) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(str(path), [Problem(f"the recipe cannot be read: {error}")]) from error
+        return cls.parse(text, file, settings, registry)
+
+    @classmethod
+    def parse(
+        cls, text: str, path: str | Path = "recipe.toml", settings: Sequence[str] = (), registry: Registry | None = None
+    ) -> Recipe:
+        """Check a recipe given as text; see `read`."""
+        return _Reader(text, Path(path), registry or Registry.discover()).read(settings)
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths start."""
+        return self.path.parent
+
+    def stages(self) -> dict[str, list[Stage]]:
+        """Every stage, by the name of its table."""
+        one = {"instrument": self.instrument, "background": self.background, "finding": self.finder}
+        one |= {"alignment": self.aligner, "executor": self.executor}
+        many: dict[str, Sequence[Stage]] = {
+            "select": self.selectors,
+            "masters": self.masters,
+            "corrections": self.corrections,
+            "photometry": self.photometers,
+            "curves": self.curves,
+            "reports": self.reports,
+        }
+        order = [role.table for role in ROLES.values()]
+        found = {**{k: [v] for k, v in one.items() if v is not None}, **{k: list(v) for k, v in many.items() if v}}
+        return {table: found[table] for table in order if table in found}
+
+    def to_toml(self) -> str:
+        """Write the recipe with every default filled in; reading it gives the same stages."""
+        several = {role.table for role in ROLES.values() if role.several}
+        tables: dict[str, Any] = {
+            "recipe": self.options.model_dump(),
+            "data": self.data.model_dump(),
+            "catalogue": self.catalogue.model_dump(),
+            "output": self.output.model_dump(),
+        }
+        if self.targets:
+            tables["targets"] = [target.model_dump() for target in self.targets]
+        for table, stages in self.stages().items():
+            entries = [{"use": stage.name, **stage.model_dump(mode="json")} for stage in stages]
+            tables[table] = entries if table in several else entries[0]
+        return tomli_w.dumps(_without_none(tables))
+
+
+class _Reader:
+    """One reading of one recipe: collects problems until the end."""
+
+    def __init__(self, text: str, path: Path, registry: Registry) -> None:
+        self.text, self.path, self.registry = text, path, registry
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        self.places: dict[KeyPath, int] = {}
+
+    def read(self, settings: Sequence[str]) -> Recipe:
+        try:
+            tables: dict[str, Any] = tomli.loads(self.text)
+        except tomli.TOMLDecodeError as error:
+            line = re.search(r"line (\d+)", str(error))
+            message = f"this is not valid TOML: {re.sub(r' [(]at .*', '', str(error))}"
+            raise RecipeError(str(self.path), [Problem(message, int(line[1]) if line else 0)]) from None
+        self.places = lines_of(self.text)
+        for setting in settings:
+            self._set(tables, setting)
+        self._unknown_tables(tables)
+        options = self._table(RecipeOptions, tables, "recipe")
+        core = {
+            "options": options,
+            "data": self._table(DataOptions, tables, "data"),
+            "catalogue": self._table(CatalogueOptions, tables, "catalogue"),
+            "output": self._table(OutputOptions, tables, "output"),
+            "targets": self._targets(tables),
+        }
+        self._requirements(tables.get("recipe"))
+        stages: dict[str, list[Any]] = {}
+        for role in ROLES.values():
+            stages[role.table] = self._stages(tables, role.table, role.name, role.several)
+            if role.required and role.table not in tables:
+                known = ", ".join(e.name for e in self.registry.entries(role.name))
+                self._problem(f"a recipe needs a table [{role.table}] with use = one of: {known}", ())
+        if not stages["executor"] and "executor" not in tables:
+            stages["executor"] = [self.registry.get("executor", "processes").cls()]
+        self._terms(stages, tables)
+        if self.problems:
+            raise RecipeError(str(self.path), self.problems)
+        one = {t: (stages[t] or [None])[0] for t in ("instrument", "background", "finding", "alignment", "executor")}
+        return Recipe(
+            path=self.path,
+            **core,  # type: ignore[arg-type]
+            instrument=one["instrument"],
+            executor=one["executor"],
+            selectors=stages["select"],
+            masters=stages["masters"],
+            corrections=stages["corrections"],
+            background=one["background"],
+            finder=one["finding"],
+            aligner=one["alignment"],
+            photometers=stages["photometry"],
+            curves=stages["curves"],
+            reports=stages["reports"],
+            warnings=self.warnings,
+        )
+
+    # --- pieces
+
+    def _problem(self, message: str, path: KeyPath, where: str = "") -> None:
+        self.problems.append(Problem(message, line_of(self.places, path), where))
+
+    def _set(self, tables: dict[str, Any], setting: str) -> None:
+        address, equals, raw = setting.partition("=")
+        keys = address.strip().split(".")
+        if not equals or len(keys) not in (2, 3):
+            self._problem(f"--set {setting}: expected table.option=value or table.stage.option=value", ())
+            return
+        try:
+            value = tomli.loads(f"value = {raw}")["value"]
+        except tomli.TOMLDecodeError:
+            value = raw.strip()
+        table, option = keys[0], keys[-1]
+        entries = tables.setdefault(table, [] if any(r.table == table and r.several for r in ROLES.values()) else {})
+        chosen = entries if isinstance(entries, list) else [entries]
+        if len(keys) == 3:
+            chosen = [entry for entry in chosen if entry.get("use") == keys[1]]
+        if not chosen:
+            self._problem(f"--set {setting}: the recipe has no [[{table}]] to change", ())
+        for entry in chosen:
+            entry[option] = value
+
+    def _unknown_tables(self, tables: Mapping[str, Any]) -> None:
+        known = ["recipe", "data", "catalogue", "output", "targets", *(role.table for role in ROLES.values())]
+        for name in tables:
+            if name not in known:
+                self._problem(f"there is no table [{name}]{_nearest(name, known)}", (name,))
+
+    def _table(self, model: type[_Table], tables: Mapping[str, Any], name: str) -> Any:
+        value = tables.get(name, {})
+        if not isinstance(value, dict):
+            self._problem(f"[{name}] is one table, not several", (name,))
+            return None
+        return self._validated(model, value, (name,), f"[{name}]")
+
+    def _targets(self, tables: Mapping[str, Any]) -> list[Target]:
+        entries = tables.get("targets", [])
+        if not isinstance(entries, list):
+            self._problem("write [[targets]] with two brackets: there may be several", ("targets",))
+            return []
+        found = [
+            self._validated(Target, entry, ("targets", i), f"[[targets]] {i + 1}") for i, entry in enumerate(entries)
+        ]
+        names = [t.name for t in found if t is not None]
+        for name in {n for n in names if names.count(n) > 1}:
+            self._problem(f"two targets are called {name!r}", ("targets", names.index(name)))
+        return [target for target in found if target is not None]
+
+    def _stages(self, tables: Mapping[str, Any], table: str, role: str, several: bool) -> list[Any]:
+        value = tables.get(table)
+        if value is None:
+            return []
+        if several and not isinstance(value, list):
+            self._problem(f"write [[{table}]] with two brackets: there may be several", (table,))
+            return []
+        if not several and not isinstance(value, dict):
+            self._problem(f"a recipe has one [{table}]; write it with single brackets, once", (table,))
+            return []
+        stages = []
+        for index, entry in enumerate(value if several else [value]):
+            path: KeyPath = (table, index) if several else (table,)
+            options = dict(entry)
+            use = options.pop("use", None)
+            title = f"[[{table}]]" if several else f"[{table}]"
+            if not isinstance(use, str):
+                known = ", ".join(e.name for e in self.registry.entries(role))
+                self._problem(f"'use' is missing: it names the plugin; installed: {known or 'none'}", path, title)
+                continue
+            try:
+                cls = self.registry.get(role, use).cls
+            except RegistryError as error:
+                self._problem(str(error), (*path, "use"), title)
+                continue
+            stage = self._validated(cls, options, path, f"{title} {use}")
+            if stage is not None:
+                stages.append(stage)
+        return stages
+
+    def _validated(self, model: type[BaseModel], values: Mapping[str, Any], path: KeyPath, where: str) -> Any:
+        try:
+            return model.model_validate(dict(values), context={"folder": self.path.parent})
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                inner = tuple(part for part in detail["loc"] if isinstance(part, str | int))
+                self._problem(_in_words(detail, model), (*path, *inner), where)
+            return None
+
+    def _requirements(self, table: Any) -> None:
+        requires = table.get("requires", []) if isinstance(table, dict) else []
+        for index, text in enumerate(t for t in requires if isinstance(t, str)):
+            path = ("recipe", "requires", index)
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement:
+                self._problem(f"{text!r} is not a requirement such as 'albireo-lmi>=0.1'", path, "[recipe]")
+                continue
+            try:
+                installed = metadata.version(requirement.name)
+            except metadata.PackageNotFoundError:
+                self._problem(f"{text} is not installed: python -m pip install '{text}'", path, "[recipe]")
+                continue
+            if not requirement.specifier.contains(installed, prereleases=True):
+                message = f"{text} is required, {installed} is installed: python -m pip install '{text}'"
+                self._problem(message, path, "[recipe]")
+
+    def _terms(self, stages: Mapping[str, list[Any]], tables: Mapping[str, Any]) -> None:
+        """Check that every stage finds what it needs, in the order of a run."""
+        made = [builder.kind for builder in stages["masters"]]
+        for kind in {k for k in made if made.count(k) > 1}:
+            self._problem(f"two [[masters]] combine the kind {kind!r}", ("masters", made.index(kind)))
+        for index, builder in enumerate(stages["masters"]):
+            if builder.kind not in CALIBRATION_KINDS:
+                text = f"kind {builder.kind!r} is none of {', '.join(CALIBRATION_KINDS)}"
+                self._problem(text, ("masters", index, "kind"), f"[[masters]] {builder.name}")
+            elif builder.kind not in {c.master for c in stages["corrections"]}:
+                self.warnings.append(f"a master {builder.kind} is asked for, but no correction uses it")
+        complete = len(stages["corrections"]) == len(tables.get("corrections", []))
+        have: set[str] = set()
+        for index, correction in enumerate(stages["corrections"]):
+            where = f"[[corrections]] {correction.name}"
+            self._missing(correction, have, ("corrections", index), where, "corrections", complete)
+            have |= correction.provides
+            if (
+                correction.master
+                and correction.master not in made
+                and "masters" not in self._broken_tables(tables, made)
+            ):
+                self._problem(
+                    f"it takes a master {correction.master}, and no [[masters]] makes one; add [[masters]] with "
+                    f'use = "combine", kind = "{correction.master}"',
+                    ("corrections", index),
+                    where,
+                )
+        for table in ("background", "finding", "alignment", "photometry"):
+            for index, stage in enumerate(stages[table]):
+                path: KeyPath = (table, index) if table == "photometry" else (table,)
+                where = f"[[{table}]] {stage.name}" if table == "photometry" else f"[{table}] {stage.name}"
+                self._missing(stage, have, path, where, table, complete)
+                have |= stage.provides
+            if table not in stages or (table in tables and not stages[table]):
+                have |= TERMS.keys()  # its own problem is on the list already
+        chain = [("photometry", "finding"), ("alignment", "finding"), ("curves", "photometry")]
+        for later, earlier in chain:
+            if later in tables and earlier not in tables:
+                self._problem(f"a recipe with {later} needs a table for {earlier}", (later,))
+        if "photometry" in tables and "alignment" not in tables:
+            self.warnings.append("no [alignment]: stars are measured at the same pixels in every frame")
+        if "targets" in tables and "photometry" not in tables:
+            self.warnings.append("the recipe has targets but no [[photometry]]: nothing will be measured")
+
+    @staticmethod
+    def _broken_tables(tables: Mapping[str, Any], made: Sequence[str]) -> set[str]:
+        return {"masters"} if len(tables.get("masters", [])) != len(made) else set()
+
+    def _missing(self, stage: Stage, have: set[str], path: KeyPath, where: str, table: str, complete: bool) -> None:
+        for term in sorted(stage.needs - have):
+            helpers = [e for e in self.registry.entries() if term in e.cls.provides and e.cls is not type(stage)]
+            if not complete and any(e.role == "correction" for e in helpers):
+                continue
+            advice = " or ".join(f"{ROLES[e.role].table} {e.name!r}" for e in helpers) or "a stage that provides it"
+            order = "before it" if table == "corrections" else "to the recipe"
+            self._problem(f"it needs {TERMS.get(term, term)}; add {advice} {order}", path, where)
+
+
+def parse_angle(text: str, per_unit: float) -> float:
+    """Read an angle as degrees.
+
+    Parameters
+    ----------
+    text : str
+        Sexagesimal with colons, blanks or unit letters (``02:04:10.3``, ``+46d41m16s``), or decimal degrees.
+    per_unit : float
+        Degrees in one unit of a sexagesimal text: 15 for hours, 1 for degrees.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    cleaned = text.strip()
+    try:
+        return float(cleaned)
+    except ValueError:
+        pass
+    sign = -1.0 if cleaned.startswith(("-", "\u2212")) else 1.0
+    parts = [part for part in re.split(r"[\s:hdmms°'\"]+", cleaned.lstrip("+-\u2212")) if part]
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if not 2 <= len(numbers) <= 3 or any(n < 0 for n in numbers) or any(n >= 60 for n in numbers[1:]):
+        raise ValueError(f"{text!r} is neither a number of degrees nor of the form 02:04:10.3")
+    value = sum(number / 60**power for power, number in enumerate(numbers))
+    return sign * value * per_unit
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1, 0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _in_words(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Say what pydantic found in a way an observer understands."""
+    key = str(detail["loc"][-1]) if detail["loc"] else ""
+    name = ".".join(str(part) for part in detail["loc"])
+    kind, value = detail["type"], detail.get("input")
+    options = ", ".join(model.model_fields)
+    if kind == "extra_forbidden":
+        near = _nearest(key, model.model_fields)
+        return f"there is no option {key!r}{near or '; options are: ' + (options or 'none')}"
+    if kind == "missing":
+        option = model.model_fields.get(key)
+        return f"option {key!r} is missing: {option.description if option else ''}".rstrip(": ")
+    text = str(detail["msg"]).removeprefix("Value error, ")
+    text = text[0].lower() + text[1:]
+    if kind == "value_error":
+        return f"option {name!r}: {text}" if name else text
+    return f"option {name!r}: {text}, not {value!r}"
+
+
+def _without_none(value: Any) -> Any:
+    """Leave out what TOML cannot say."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(inner) for inner in value]
+    return value

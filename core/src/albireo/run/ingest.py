@@ -1,0 +1,151 @@
+"""From a folder to frames: which files there are, what is in them, and what their headers say."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from albireo.frames import Frame, FrameError, Frames
+from albireo.plan import Fate
+from albireo.recipe import DataOptions
+from albireo.roles import Instrument
+from albireo.store import Index, key_of, stage_key
+
+__all__ = ["Ingested", "ingest", "raw_files"]
+
+
+@dataclass
+class Ingested:
+    """The frames of a night.
+
+    Attributes
+    ----------
+    frames : Frames
+        Named by their path below the data folder.
+    digests : dict of str to str
+        Digest of the file of each frame, by name.
+    fates : dict of str to Fate
+        Files that gave no frame, by name.
+    """
+
+    frames: Frames = field(default_factory=Frames)
+    digests: dict[str, str] = field(default_factory=dict)
+    fates: dict[str, Fate] = field(default_factory=dict)
+
+
+def raw_files(options: DataOptions, root: Path, without: Sequence[Path] = ()) -> list[Path]:
+    """Find the files of a night, sorted by path.
+
+    Parameters
+    ----------
+    options : DataOptions
+    root : Path
+        A folder, or one file.
+    without : sequence of Path
+        Folders whose files are not raw frames, such as the output of this run.
+    """
+    if root.is_file():
+        return [root]
+    found: set[Path] = set()
+    for pattern in options.pattern:
+        found.update(p for p in root.glob(pattern) if p.is_file())
+    for pattern in options.exclude:
+        found.difference_update(root.glob(pattern))
+    apart = [folder.resolve() for folder in without]
+    return sorted(p for p in found if not any(a == p.resolve() or a in p.resolve().parents for a in apart))
+
+
+def ingest(files: Sequence[Path], root: Path, instrument: Instrument, index: Index) -> Ingested:
+    """Read the headers of files, as far as they are not known yet.
+
+    A file that cannot be read, or that another camera wrote, is listed with the reason.
+    """
+    base = root.parent if root.is_file() else root
+    result = Ingested()
+    digests = _digests(files, index, result, base)
+    known = index.headers()
+    camera = stage_key(instrument)
+    fresh: list[tuple[str, list[Frame], str]] = []
+    frames: list[Frame] = []
+    for path in files:
+        digest = digests.get(path)
+        if digest is None:
+            continue
+        name = path.relative_to(base).as_posix()
+        key = key_of("header", digest, name, camera)
+        if key in known:
+            values, error = known[key]
+            found = [Frame.from_dict(entry).replace(path=str(path.resolve())) for entry in values]
+        else:
+            found, error = _read(path, instrument)
+            fresh.append((key, found, error))
+        if error:
+            fate = "unused" if error.startswith("another camera") else "failed"
+            result.fates[name] = Fate(fate, "index", error)
+        for frame in found:
+            named = frame.replace(name=_name(name, frame, found))
+            frames.append(named)
+            result.digests[named.name] = digest
+    index.save_headers(fresh)
+    result.frames = Frames(frames)
+    return result
+
+
+def _read(path: Path, instrument: Instrument) -> tuple[list[Frame], str]:
+    from albireo.headers import read_header
+
+    try:
+        _, header = read_header(path)
+        if not instrument.owns(header, path):
+            return [], f"another camera wrote it: it does not look like {instrument.name}"
+        return list(instrument.frames(path)), ""
+    except (FrameError, OSError) as error:
+        return [], str(error).replace(f"{path} ", "the file ").replace(str(path), path.name)
+
+
+def _name(name: str, frame: Frame, siblings: Sequence[Frame]) -> str:
+    """Make names unique where a file holds several images."""
+    if len(siblings) == 1:
+        return name
+    if len({f.detector for f in siblings}) == len(siblings):
+        return f"{name}:{frame.detector}"
+    return f"{name}[{frame.hdu}]"
+
+
+def _digests(files: Iterable[Path], index: Index, result: Ingested, base: Path) -> dict[Path, str]:
+    digests: dict[Path, str] = {}
+    new: list[Path] = []
+    for path in files:
+        try:
+            known = index.digest(path)
+        except OSError as error:
+            result.fates[path.relative_to(base).as_posix()] = Fate(
+                "failed", "index", f"cannot be read: {error.strerror}"
+            )
+            continue
+        if known is None:
+            new.append(path)
+        else:
+            digests[path] = known
+
+    def digest(path: Path) -> str:
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            return f"!{error.strerror}"
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        made = dict(zip(new, pool.map(digest, new), strict=True))
+    for path, text in made.items():
+        if text.startswith("!"):
+            name = path.relative_to(base).as_posix()
+            result.fates[name] = Fate("failed", "index", f"cannot be read: {text[1:]}")
+        else:
+            digests[path] = text
+    index.save_digests((path, text) for path, text in made.items() if not text.startswith("!"))
+    return digests
