@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from albireo import CameraDefinition, DeclarativeInstrument, Flag, FrameError, Section, iso_to_mjd, load_definition
 from astropy.io import fits
 from pydantic import Field
+
+from albireo import CameraDefinition, DeclarativeInstrument, Flag, FrameError, Section, iso_to_mjd, load_definition
 
 START = "2020-01-02T03:04:05.25"
 EXAMPLE = "[example]\nNAXIS1 = 30\nNAXIS2 = 20\n"
@@ -167,8 +168,13 @@ def test_a_sexagesimal_value_under_a_plain_rule_says_which_unit_to_set(camera, n
 
 # --- which value counts -------------------------------------------------------------------------------------------
 
-GAIN = 'kinds = [{ kind = "science" }]\n[frame]\ngain = "GAIN"\nread_noise = { value = 9, keyword = "RN", source = "the manual" }\n'
-GAIN += 'saturation = { keyword = "SAT", default = 60000, source = "a guess" }'
+GAIN = """
+kinds = [{ kind = "science" }]
+[frame]
+gain = "GAIN"
+read_noise = { value = 9, keyword = "RN", source = "the manual" }
+saturation = { keyword = "SAT", default = 60000, source = "a guess" }
+"""
 
 
 def test_the_recipe_counts_more_than_the_header_and_the_frame_says_so(camera, night):
@@ -218,7 +224,9 @@ def test_a_filter_is_text_found_by_falling_back_joining_and_renaming(camera, nig
 
 
 def test_the_setup_holds_what_calibrations_must_share(camera, night):
-    text = '[setup]\nbinning = "CCDSUM"\nmirror = { keyword = "FM", values = { IN = "in", "*" = "out" }, default = "out" }'
+    text = (
+        '[setup]\nbinning = "CCDSUM"\nmirror = { keyword = "FM", values = { IN = "in", "*" = "out" }, default = "out" }'
+    )
     stage = camera(text)
     assert one(stage, night({"CCDSUM": "2  2", "FM": "IN"})).setup == (("binning", "2 2"), ("mirror", "in"))
     assert one(stage, night({"CCDSUM": 2, "FM": "HOME"})).setup == (("binning", "2"), ("mirror", "out"))
@@ -281,7 +289,7 @@ def test_an_impossible_date_names_what_would_be_right(camera, night):
 
 def test_a_date_without_a_time_is_refused(camera, night):
     path = night({"DATE-OBS": "2020-01-02"})
-    with pytest.raises(FrameError, match="DATE-OBS = '2020-01-02' is a date without a time, .* no UTCSTART or UT$"):
+    with pytest.raises(FrameError, match=r"DATE-OBS = '2020-01-02' is a date without a time, .* no UTCSTART or UT$"):
         one(camera('[frame]\nstart = { keyword = "DATE-OBS", time = ["UTCSTART", "UT"] }'), path)
 
 
@@ -406,7 +414,7 @@ def test_a_region_is_read_alone(camera, night):
 
 WRONG = """
 name = "wrong"
-titel = "x"
+colour = "x"
 hdu = "second"
 kinds = [{ kind = "sience", when = { OBSTYPE = "OBJECT" } }]
 [identity]
@@ -432,7 +440,8 @@ def test_everything_that_is_wrong_with_a_definition_is_told_at_once(tmp_path):
     assert first == f"the camera definition {path} has {len(problems)} problems:"
     assert sorted(line.strip() for line in problems) == sorted(
         [
-            "titel: there is no such key; keys here are name, hdu, identity, kinds, frame, site, setup, match, example",
+            "colour: there is no such key; "
+            "keys here are name, hdu, identity, kinds, frame, site, setup, match, example",
             "hdu: should be 'first' or a number from 0, not 'second'",
             "identity.telescop: 'telescop' is no FITS keyword: at most eight capitals, digits, '-' and '_'",
             "kinds.1.kind: 'sience' is no kind of frame; did you mean 'science'?; "

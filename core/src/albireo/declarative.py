@@ -105,7 +105,9 @@ class DeclarativeInstrument(Instrument):
                 header = read_header(path, self._hdu)[1]
             except FrameError:
                 return False
-        return _agrees(header, identity)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _agrees(header, identity)
 
     @property
     def _hdu(self) -> int | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from math import isfinite, nan
 from typing import Any, overload
 
@@ -35,7 +35,7 @@ CALIBRATION_KINDS = ("bias", "dark", "flat")
 """The kinds that are combined into masters."""
 
 SECONDS_PER_DAY = 86400.0
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=timezone.utc)
+_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _SECTION = re.compile(r"^\s*\[\s*(-?\d+)\s*:\s*(-?\d+)\s*,\s*(-?\d+)\s*:\s*(-?\d+)\s*\]\s*$")
 
 
@@ -367,7 +367,7 @@ def iso_to_mjd(text: str) -> float:
     except ValueError:
         raise ValueError(f"{text!r} is not a date of the form 2017-12-20T01:33:43.5") from None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
+        moment = moment.replace(tzinfo=UTC)
     return (moment + leap - _MJD_EPOCH) / timedelta(days=1)
 
 

@@ -86,8 +86,8 @@ def read_header(path: str | Path, hdu: int | None = None) -> tuple[int, Header]:
                 index += 1
     except (OSError, ValueError, TypeError, KeyError, EOFError, fits.VerifyError) as error:
         reason = " ".join(str(error).split())
-        if "END card" in reason:
-            reason = "the header has no END; the file is truncated"
+        if "END card" in reason or "multiple of" in reason:
+            reason = "the header has no end; the file is truncated"
         raise FrameError(f"{path} cannot be read: {reason or type(error).__name__}") from error
 
 

@@ -57,7 +57,7 @@ class Providers:
                 max: float = Field(60.0, description="Longest exposure.", json_schema_extra={"unit": "s"})
 
                 def select(self, frames, measured):
-                    long = {f.name: f"{f.exptime} s is longer than {self.max} s" for f in frames if f.exptime > self.max}
+                    long = {f.name: f"exposed for {f.exptime} s" for f in frames if f.exptime > self.max}
                     return Selection(Frames(f for f in frames if f.name not in long), long)
 
             @hookimpl
@@ -133,7 +133,8 @@ class Providers:
 
                     good = image.data[~image.mask] if image.mask is not None else image.data
                     level, rms = float(np.median(good)), float(np.std(good))
-                    return Background(np.full(image.shape, level, np.float32), np.full(image.shape, rms, np.float32), level, rms)
+                    plane = np.ones(image.shape, dtype=np.float32)
+                    return Background(level * plane, rms * plane, level, rms)
 
             @hookimpl
             def backgrounds():

@@ -1,7 +1,7 @@
 """The work of one worker: read a frame, correct it, find its stars, align it, measure it.
 
-A `FrameWork` knows the stages; it is sent to each worker once. A `FrameTask` says what to do with one frame; it is small.
-Pixels are read once, stay in the worker, and what comes back is a `FrameResult`: numbers for the table of frames.
+A `FrameWork` knows the stages; it is sent to each worker once, and then gets one `albireo.tasks.FrameTask` after
+another. Pixels are read once, stay in the worker, and what comes back are numbers for the table of frames.
 Measurements go to a file beside the run's other products, under a temporary name first.
 """
 
@@ -11,7 +11,7 @@ import json
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from albireo.roles import (
     Stage,
 )
 from albireo.sources import PSF, Sources, Transform
+from albireo.tasks import FrameResult, FrameTask
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from albireo.sources import Background
 
 __all__ = [
-    "FrameResult",
-    "FrameTask",
     "FrameWork",
     "MeasureWork",
     "calibrate",
@@ -166,49 +165,6 @@ def load_sources(path: Path) -> Sources:
 
 
 @dataclass(frozen=True)
-class FrameTask:
-    """What to do with one frame.
-
-    Attributes
-    ----------
-    frame : Frame
-    masters : tuple of (str, Path, str)
-        Kind, file and key of each master.
-    aligned : Path
-        Product that says how the frame lies on the reference; made if it is not there.
-    reference : Path or None
-        Product with the sources of the reference frame; None if this frame is the reference.
-    catalogue : Path or None
-        Product with the sources to measure, in pixels of the reference; None to measure nothing.
-    measured : Path or None
-        Product with the measurements.
-    reduced : Path or None
-        Where to write the calibrated image, if anywhere.
-    keep_sources : bool
-        Whether the product of alignment must hold all sources.
-    """
-
-    frame: Frame
-    masters: tuple[tuple[str, Path, str], ...]
-    aligned: Path
-    reference: Path | None = None
-    catalogue: Path | None = None
-    measured: Path | None = None
-    reduced: Path | None = None
-    keep_sources: bool = False
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """What became of one frame: numbers, or the stage it failed in and why."""
-
-    name: str
-    numbers: dict[str, float] = field(default_factory=dict)
-    stage: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class FrameWork:
     """Everything a worker needs to know to process frames."""
 
@@ -301,7 +257,8 @@ class FrameWork:
         transform: Transform,
         numbers: Mapping[str, float],
     ) -> None:
-        assert task.catalogue is not None and task.measured is not None
+        assert task.catalogue is not None
+        assert task.measured is not None
         sources = load_sources(task.catalogue).moved(transform)
         psf = None
         if numbers["psf_stars"]:

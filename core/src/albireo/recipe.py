@@ -22,6 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from albireo.frames import CALIBRATION_KINDS
+from albireo.headers import sexagesimal
 from albireo.registry import Registry, RegistryError
 from albireo.roles import (
     ROLES,
@@ -250,8 +251,13 @@ class Recipe:
 
     def stages(self) -> dict[str, list[Stage]]:
         """Every stage, by the name of its table."""
-        one = {"instrument": self.instrument, "background": self.background, "finding": self.finder}
-        one |= {"alignment": self.aligner, "executor": self.executor}
+        one: dict[str, Stage | None] = {
+            "instrument": self.instrument,
+            "background": self.background,
+            "finding": self.finder,
+            "alignment": self.aligner,
+            "executor": self.executor,
+        }
         many: dict[str, Sequence[Stage]] = {
             "select": self.selectors,
             "masters": self.masters,
@@ -261,7 +267,8 @@ class Recipe:
             "reports": self.reports,
         }
         order = [role.table for role in ROLES.values()]
-        found = {**{k: [v] for k, v in one.items() if v is not None}, **{k: list(v) for k, v in many.items() if v}}
+        found: dict[str, list[Stage]] = {table: [stage] for table, stage in one.items() if stage is not None}
+        found |= {table: list(stages) for table, stages in many.items() if stages}
         return {table: found[table] for table in order if table in found}
 
     def to_toml(self) -> str:
@@ -521,21 +528,13 @@ def parse_angle(text: str, per_unit: float) -> float:
     ValueError
         If it is neither.
     """
-    cleaned = text.strip()
     try:
-        return float(cleaned)
+        return float(text)
     except ValueError:
-        pass
-    sign = -1.0 if cleaned.startswith(("-", "\u2212")) else 1.0
-    parts = [part for part in re.split(r"[\s:hdmms°'\"]+", cleaned.lstrip("+-\u2212")) if part]
-    try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
-        numbers = []
-    if not 2 <= len(numbers) <= 3 or any(n < 0 for n in numbers) or any(n >= 60 for n in numbers[1:]):
+        value = sexagesimal(re.sub(r"[hdm\u00b0'\u2032]", ":", text.strip()).rstrip('s"\u2033: '))
+    if value is None:
         raise ValueError(f"{text!r} is neither a number of degrees nor of the form 02:04:10.3")
-    value = sum(number / 60**power for power, number in enumerate(numbers))
-    return sign * value * per_unit
+    return value * per_unit
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -110,8 +110,8 @@ class Results:
     def summary(self) -> dict[str, Any]:
         """Title, command line, versions, counts, warnings, citations, times: everything that is not a table.
 
-        Keys: ``title``, ``command``, ``started`` and ``finished`` (ISO, UTC), ``seconds``, ``versions`` (distribution to
-        version), ``counts`` (fate to number), ``warnings`` (list of text: what a person should know), ``citations``
+        Keys: ``title``, ``command``, ``started`` and ``finished`` (ISO, UTC), ``seconds``, ``versions`` (distribution
+        to version), ``counts`` (fate to number), ``warnings`` (list of text: what a person should know), ``citations``
         (list), ``masters``, ``fields``, ``curves``, ``timing`` (stage to seconds).
         """
         text: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
@@ -126,9 +126,9 @@ class Results:
     def frames(self) -> Table:
         """Every file and what became of it.
 
-        Columns: name, path, hdu, instrument, detector, kind, variant, filter, target, exptime, start, mid (ISO text, UTC),
-        mjd_mid, airmass, gain, read_noise, saturation, setup, fate (used, dropped, failed, unused), stage, reason,
-        masters (what it was corrected with), notes; for aligned science frames also dx, dy, rotation, scale, align_rms,
+        Columns: name, path, hdu, instrument, detector, kind, variant, filter, target, exptime, start, mid (ISO text,
+        UTC), mjd_mid, airmass, gain, read_noise, saturation, setup, fate (used, dropped, failed, unused), stage,
+        reason, masters (what it was corrected with), notes; for aligned science frames also dx, dy, rotation, scale, align_rms,
         matched, fwhm, elongation, sky, sky_rms, sources, saturated (number of saturated pixels).
         """
         from astropy.table import Table
@@ -142,9 +142,14 @@ class Results:
         Columns: frame, target, source, detector, filter, mjd (UTC, middle), bjd_tdb (days; NaN without a position),
         exptime, x, y, flux, flux_err, sky, sky_err, method, aperture, flags, airmass, fwhm.
         """
+        from astropy import units as u
         from astropy.table import Table
 
-        return Table.read(self.folder / "photometry.fits")
+        table = Table.read(self.folder / "photometry.fits", unit_parse_strict="silent")
+        for column in table.columns.values():
+            if column.unit is not None:  # the FITS standard has no electron, astropy has
+                column.unit = u.Unit(str(column.unit))
+        return table
 
     @cached_property
     def masters(self) -> list[MasterRecord]:

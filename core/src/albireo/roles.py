@@ -439,9 +439,9 @@ class Photometer(Stage):
         Returns
         -------
         Table or mapping of arrays
-            One row for each source and aperture: ``id``; ``flux`` and ``flux_err`` in the unit of the image; ``aperture``
-            in pixels (NaN if there is none); ``sky`` and ``sky_err`` per pixel; ``flags``. A source that cannot be
-            measured has NaN and `Flag.FAILED`, and is not left out.
+            One row for each source and aperture: ``id``; ``flux`` and ``flux_err`` in the unit of the image;
+            ``aperture`` in pixels (NaN if there is none); ``sky`` and ``sky_err`` per pixel; ``flags``. A source that
+            cannot be measured has NaN and `Flag.FAILED`, and is not left out.
         """
 
 

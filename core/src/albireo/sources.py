@@ -156,7 +156,7 @@ class Transform:
 
     def inverse(self) -> Transform:
         """Map from the other image back to the reference; the residual is scaled with it."""
-        return Transform(np.linalg.inv(self.matrix), self.rms / self.scale, self.matched)
+        return Transform(np.linalg.inv(self.matrix).astype(np.float64), self.rms / self.scale, self.matched)
 
     def __matmul__(self, first: Transform) -> Transform:
         """Apply ``first``, then this one."""

@@ -82,7 +82,8 @@ class RawStack(Stack):
     def pixels(self, index: int) -> NDArray[np.float32]:
         """One corrected image, NaN where it is masked; shared, not to be changed, where all frames are held."""
         if self._held is not None:
-            return self._held[index]
+            held: NDArray[np.float32] = self._held[index]
+            return held
         return stack_rows(self._corrected(self.frames[index]))
 
     def strips(self, scale: NDArray[np.float64] | None = None) -> Iterator[Strip]:

@@ -147,7 +147,7 @@ class Index:
             state = (self.folder / row[0]).stat()
         except FileNotFoundError:
             return False
-        return (state.st_size, state.st_mtime_ns) == row[1:]
+        return bool((state.st_size, state.st_mtime_ns) == row[1:])
 
     def note(self, key: str) -> dict[str, Any]:
         """Give what was remembered with a product."""

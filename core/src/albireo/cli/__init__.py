@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     top = _Parser(
         prog="albireo",
-        description="From raw frames of an imaging camera to light curves. Every step is a plugin; a recipe selects them.",
+        description="From raw frames of an imaging camera to light curves. Every step is a plugin.",
     )
     top.add_argument("--version", action="store_true", help="show the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Parser)

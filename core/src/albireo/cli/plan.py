@@ -67,8 +67,8 @@ def show(plan: Plan, frames: Frames, recipe: Recipe) -> None:
         console.print(f"note: {warning}")
     seconds, disk = _cost(plan, recipe)
     console.print(
-        f"{len(frames)} frames: {len(plan.masters)} masters, {len(plan.science)} science frames; about {seconds:.0f} s of "
-        f"work on one core, {disk / 2**20:.0f} MiB of disk, masters within {recipe.executor.memory} of memory"
+        f"{len(frames)} frames: {len(plan.masters)} masters, {len(plan.science)} science frames; about {seconds:.0f} s "
+        f"of work on one core, {disk / 2**20:.0f} MiB of disk, masters within {recipe.executor.memory} of memory"
     )
 
 

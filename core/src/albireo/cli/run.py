@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from albireo.cli.common import complain, read_recipe, watching
-from albireo.plan import PlanError
+from albireo.plan import Fate, PlanError
 from albireo.run import RunError, RunOutcome, run
 
 
@@ -40,7 +40,7 @@ def command(options: Namespace) -> int:
     return outcome.exit_code
 
 
-def failed(outcome: RunOutcome, most: int = 10) -> list[tuple[str, object]]:
+def failed(outcome: RunOutcome, most: int = 10) -> list[tuple[str, Fate]]:
     """Give the frames that failed, at most so many."""
     return [(name, fate) for name, fate in sorted(outcome.fates.items()) if fate.fate == "failed"][:most]
 

@@ -73,7 +73,7 @@ def make_catalogue(
 
     extra_x: list[float] = []
     extra_y: list[float] = []
-    chosen = kept.tolist()
+    chosen: list[int] = kept.tolist()
 
     def place(spot: Place, what: str) -> int:
         """Give the position of a place in the list of chosen sources, adding it if need be."""
@@ -84,16 +84,13 @@ def make_catalogue(
         if near is not None:
             if near not in chosen:
                 chosen.append(near)
-            return int(bright_identity(near))
+            return chosen.index(near) + 1
         for number, (other_x, other_y) in enumerate(zip(extra_x, extra_y, strict=True)):
             if np.hypot(other_x - x, other_y - y) < 0.5:
                 return -1 - number
         extra_x.append(x)
         extra_y.append(y)
         return -len(extra_x)
-
-    def bright_identity(index: int) -> int:
-        return chosen.index(index) + 1
 
     named: dict[str, int] = {}
     comparisons: list[int] = []

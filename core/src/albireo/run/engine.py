@@ -14,19 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from albireo.frames import Frame, FrameError, Frames
 from albireo.plan import Fate, FieldPlan, MasterPlan, Plan, find_frame, make_plan, targets_in
 from albireo.recipe import Place, Recipe, Target
 from albireo.registry import Registry
-from albireo.roles import Outcome
+from albireo.results import Results
+from albireo.roles import Outcome, Report
 from albireo.run.folder import RunError, run_folder
 from albireo.run.ingest import Ingested, ingest, raw_files
 from albireo.store import Index, frame_key, key_of, stage_key
-
-if TYPE_CHECKING:
-    from albireo.jobs import FrameResult, FrameTask
+from albireo.tasks import FrameResult, FrameTask
 
 __all__ = ["RunError", "RunOutcome", "Watch", "plan_run", "run"]
 
@@ -185,7 +184,7 @@ class Engine:
         changed = bool(pending) or not self._up_to_date(key)
         if changed:
             self._write(key)
-        outcome = self._outcome(changed)
+        outcome = self._outcome(key, changed)
         self.index.close()
         log.info("finished: %s", ", ".join(f"{n} {fate}" for fate, n in outcome.counts.items()))
         return outcome
@@ -220,7 +219,7 @@ class Engine:
 
     def _measure_for(self, position: int, wanted: Sequence[Frame]) -> dict[str, dict[str, float]]:
         selector = self.recipe.selectors[position]
-        # What is measured does not depend on the limits, but that is the selector's secret: options are part of the key.
+        # Only the selector knows which of its options the numbers depend on, so all of them are part of the key.
         keys = {f.name: key_of("measured", self._key(f), stage_key(selector)) for f in wanted}
         known = {name: numbers for name, key in keys.items() if (numbers := self.index.measured(key)) is not None}
         todo = [f for f in wanted if f.name not in known]
@@ -260,8 +259,8 @@ class Engine:
                 self.index.save_product(key, path, note)
             for name, reason in self.index.note(key).get("lost", {}).items():
                 self._left_out(name, Fate("failed", f"master {master.kind}", reason))
-            for warning in self.index.note(key).get("warnings", []):
-                self.warnings.append(f"master {master.name}: {warning}")
+            for frame in master.frames:
+                self.fates.setdefault(frame.name, Fate("used", "", f"in master {master.name}"))
             self.watch.advance()
 
     def _master_path(self, master: MasterPlan) -> Path:
@@ -293,7 +292,7 @@ class Engine:
         except FrameError as error:
             served = [n for n, chosen in self.plan.choices.items() if chosen.get(master.kind, (None,))[0] is master]
             raise RunError(
-                f"the master {master.name} cannot be built: {error}. It would have served {len(served)} science frames. "
+                f"the master {master.name} cannot be built: {error}. It would have served {len(served)} frames. "
                 f'Repair or replace these frames, or write allow_missing = ["{master.kind}"] under [recipe].'
             ) from error
         exptimes = sorted({f.exptime for f in stack.frames})
@@ -396,7 +395,8 @@ class Engine:
         from albireo.run.catalogue import make_catalogue
         from albireo.sources import Transform
 
-        assert state.reference is not None and state.reference_product is not None
+        assert state.reference is not None
+        assert state.reference_product is not None
         assert state.catalogue_product is not None
         transforms: dict[str, Transform] = {}
         _, reference_numbers = load_arrays(state.reference_product)
@@ -532,8 +532,6 @@ class Engine:
         reduced: Path | None = None,
         keep_sources: bool = False,
     ) -> FrameTask:
-        from albireo.jobs import FrameTask
-
         chosen = self.plan.choices[frame.name]
         masters = tuple((kind, self._master_path(m), self.master_keys[m.name]) for kind, (m, _) in chosen.items())
         return FrameTask(frame, masters, aligned, reference, catalogue, measured, reduced, keep_sources)
@@ -621,7 +619,6 @@ class Engine:
 
     def _write(self, key: str) -> None:
         from albireo.jobs import load_arrays
-        from albireo.results import Results
         from albireo.run.tables import write_tables
 
         for frame in self.plan.science:
@@ -637,18 +634,34 @@ class Engine:
         with self._timed("reports"):
             self.watch.stage("writing reports", len(self.recipe.reports))
             for report in self.recipe.reports:
-                reports += [str(p.relative_to(self.out)) for p in report.write(results, self.out / "report")]
+                reports += [str(p.relative_to(self.out)) for p in self._report(report, results)]
                 self.watch.advance()
-        note = {"files": [*files, *reports], "reports": reports}
+        note = {"files": [*files, *reports], "reports": reports, "warnings": self.warnings}
         self.index.save_product(key, self.out / "run.json", note)
         self.hooks.run_finished(run=results)
 
-    def _outcome(self, changed: bool) -> RunOutcome:
+    def _report(self, report: Report, results: Results) -> list[Path]:
+        """Write one report; a defect in it costs the report, not the run."""
+        folder = self.out / "report"
+        folder.mkdir(exist_ok=True)
+        try:
+            return report.write(results, folder)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            log.exception("report %s", report.name)
+            self.warnings.append(
+                f"the report {report.name!r} could not be written: {type(error).__name__}: {error} (see run.log)"
+            )
+            return []
+
+    def _outcome(self, key: str, changed: bool) -> RunOutcome:
         counts: dict[str, int] = {}
         for fate in self.fates.values():
             counts[fate.fate] = counts.get(fate.fate, 0) + 1
-        reports = [self.out / name for name in self.index.note(self._outputs_key()).get("reports", [])]
-        return RunOutcome(self.out, counts, self.fates, changed, reports, self.warnings)
+        note = self.index.note(key)
+        reports = [self.out / name for name in note.get("reports", [])]
+        return RunOutcome(self.out, counts, self.fates, changed, reports, note.get("warnings", []))
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -16,7 +16,7 @@ from albireo.curves import Ensemble
 from albireo.frames import Frame, mjd_to_iso
 from albireo.images import Flag, atomic_path
 from albireo.jobs import COLUMNS, load_arrays, load_sources
-from albireo.plan import Fate, safe_name
+from albireo.plan import safe_name
 from albireo.registry import Registry
 from albireo.times import MJD_ZERO, bjd_tdb
 
@@ -55,6 +55,8 @@ UNITS = {
     "flux_err": "electron",
 }
 """Units of columns; what is not here is dimensionless or text."""
+
+FITS_FORMATS = {">f8": "D", ">i4": "J"}
 
 
 @dataclass(eq=False)
@@ -112,14 +114,10 @@ def _frames_table(engine: Engine) -> Table:
     from astropy.table import Table
 
     masters = {n: ", ".join(sorted(m.name for m, _ in c.values())) for n, c in engine.plan.choices.items()}
-    for master in engine.plan.masters:
-        for frame in master.frames:
-            engine.fates.setdefault(frame.name, Fate("used", "", f"in master {master.name}"))
     rows: list[dict[str, Any]] = []
     known = {frame.name for frame in engine.night.frames}
     for frame in engine.night.frames:
-        fate = engine.fates.get(frame.name, Fate("unused", "matching", "not needed"))
-        engine.fates.setdefault(frame.name, fate)
+        fate = engine.fates[frame.name]
         rows.append(
             {
                 "name": frame.name,
@@ -226,7 +224,8 @@ def _times(
     placed = [t for t in engine.recipe.targets if t.name in state.targets and t.ra is not None]
     position: tuple[float, float] | None = None
     if placed:
-        assert placed[0].ra is not None and placed[0].dec is not None
+        assert placed[0].ra is not None
+        assert placed[0].dec is not None
         position = (placed[0].ra, placed[0].dec)
     else:
         pointed = [f for f in frames if f.has_position]
@@ -256,7 +255,6 @@ def _warn(engine: Engine, text: str) -> None:
 def _write_photometry(engine: Engine, measured: Sequence[Measurements]) -> None:
     """Write one long FITS table frame by frame, so that its length does not matter."""
     from astropy.io import fits
-    from astropy.table import Table
 
     width = {
         "frame": max(len(f.name) for m in measured for f in m.frames),
@@ -289,11 +287,12 @@ def _write_photometry(engine: Engine, measured: Sequence[Measurements]) -> None:
             ("fwhm", ">f8"),
         ]
     )
-    empty = Table(np.empty(1, dtype=dtype))
-    for name in empty.colnames:
-        if UNITS.get(name):
-            empty[name].unit = UNITS[name]
-    hdu = fits.table_to_hdu(empty)
+    # Column definitions take units as they are written; electron is no unit of the FITS standard, but it is ours.
+    columns = [
+        fits.Column(name, FITS_FORMATS.get(dtype[name].str, f"{dtype[name].itemsize}A"), unit=UNITS.get(name) or None)
+        for name in dtype.names or ()
+    ]
+    hdu = fits.BinTableHDU.from_columns(columns, nrows=1)
     hdu.name = "PHOTOMETRY"
     hdu.header["TIMESYS"] = ("UTC", "of mjd; bjd_tdb is TDB at the barycentre")
     hdu.header["NAXIS2"] = sum(len(m.frames) * len(m.sources) * len(m.methods) for m in measured)
@@ -330,7 +329,9 @@ def _photometry_rows(engine: Engine, measured: Sequence[Measurements], dtype: np
 
 
 def _write_catalogue(engine: Engine, state: FieldState) -> dict[str, Any]:
-    assert state.catalogue_product is not None and state.reference is not None and state.reference_image is not None
+    assert state.catalogue_product is not None
+    assert state.reference is not None
+    assert state.reference_image is not None
     table = load_sources(state.catalogue_product).to_table()
     names = {number: name for name, number in state.targets.items()}
     table["name"] = [names.get(int(number), "") for number in table["id"]]

@@ -239,7 +239,7 @@ def simulate_night(
             exposures.append(exposure)
             light = _light(exposure, night, (ny, nx))
         counts = detector.expose(light, frame.exptime, filter=frame.filter, number=number, bias_shift=drift * number)
-        _write(instrument, frame, counts)
+        write_raw(instrument, frame, counts)
     return Truth(scene, night, detector, Frames(frame for frame, _ in schedule), tuple(exposures))
 
 
@@ -313,7 +313,7 @@ def _light(exposure: Exposure, night: Night, shape: tuple[int, int]) -> NDArray[
     return light
 
 
-def _write(instrument: Instrument, frame: Frame, counts: NDArray[np.uint16]) -> None:
+def write_raw(instrument: Instrument, frame: Frame, counts: NDArray[np.uint16]) -> None:
     """Write one raw file; where the camera keeps its pixels in an extension, the other units stay empty."""
     from astropy.io import fits
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import pi, sin
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Scene", "Sine", "Transit"]
 
@@ -67,7 +67,7 @@ class Transit:
         return 1.0 - self.depth * min(max(inside / self.ingress, 0.0), 1.0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Scene:
     """Stars of a field.
 
@@ -85,11 +85,18 @@ class Scene:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     flux: NDArray[np.float64]
-    variables: Mapping[int, Callable[[float], float]] = field(default_factory=dict)
+    variables: Mapping[int, Callable[[float], float]]
 
-    def __post_init__(self) -> None:
-        for name in ("x", "y", "flux"):
-            object.__setattr__(self, name, np.atleast_1d(np.asarray(getattr(self, name), dtype=np.float64)))
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        flux: ArrayLike,
+        variables: Mapping[int, Callable[[float], float]] | None = None,
+    ) -> None:
+        for name, column in (("x", x), ("y", y), ("flux", flux)):
+            object.__setattr__(self, name, np.atleast_1d(np.asarray(column, dtype=np.float64)))
+        object.__setattr__(self, "variables", dict(variables or {}))
         if not self.x.shape == self.y.shape == self.flux.shape:
             raise ValueError(f"x, y and flux have shapes {self.x.shape}, {self.y.shape} and {self.flux.shape}")
         strangers = [index for index in self.variables if not 0 <= index < len(self.x)]
@@ -146,7 +153,7 @@ class Scene:
                 f"{shape[0]} x {shape[1]} pixels"
             )
         x, y = np.array(places).reshape(-1, 2).T
-        return cls(x, y, np.geomspace(brightest, faintest, stars), variables or {})
+        return cls(x, y, np.geomspace(brightest, faintest, stars), variables)
 
     @classmethod
     def grid(cls, shape: tuple[int, int], spacing: float, brightest: float, faintest: float, *, seed: int = 0) -> Scene:

@@ -1,4 +1,4 @@
-"""The conformance kit: does a stage keep the contract of its role?
+"""The conformance kit, which tells whether a stage keeps the contract of its role.
 
 Every check runs a stage on data with a known truth and says in words what is wrong. An author's test is three lines::
 
@@ -14,6 +14,7 @@ and ``albireo certify NAME`` prints what `certify` reports. Checks that do not a
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -148,8 +149,7 @@ class Report:
         return tuple(result for result in self.results if result.status == "failed")
 
     def __str__(self) -> str:
-        count = {status: sum(r.status == status for r in self.results) for status in ("passed", "failed", "skipped")}
-        count["passed"] += len(self.results) - sum(count.values())
+        count = Counter(result.status for result in self.results)
         lines = [f"{self.role} {self.name}: " + ", ".join(f"{n} {status}" for status, n in count.items())]
         for result in self.results:
             lines.append(f"  {result.status:8}{result.name}")

@@ -16,7 +16,7 @@ import numpy as np
 from albireo.frames import FrameError
 from albireo.roles import Aligner
 from albireo.sources import Sources, Transform
-from albireo.testing.conformance.kit import Check, ConformanceWarning, changed, fingerprint, require, skip
+from albireo.testing.conformance.kit import Check, ConformanceWarning, require, skip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,28 +122,12 @@ def follows_a_mirrored_field(stage: Aligner) -> None:
     _recovers_if_claimed(stage, Transform.similarity(SIZE, 10.0, rotation=2.0, mirrored=True), "a mirrored field")
 
 
-def does_without_partners(stage: Aligner) -> None:
+def is_not_misled_by_strangers(stage: Aligner) -> None:
     """With half of the sources of each list unknown to the other the map is right or refused."""
-    _recovers_if_claimed(stage, Transform.similarity(12.3, -7.7), "lists")
     try:
         _recovers(stage, Transform.similarity(12.3, -7.7), outliers=0.5, stars=60)
     except FrameError:
         return
-
-
-def does_not_need_the_order(stage: Aligner) -> None:
-    """Another order of equally bright lists may change the map only within its error."""
-    sources, reference = _lists(Transform.similarity(12.3, -7.7))
-    shuffled = np.random.default_rng(3).permutation(len(sources))
-    equal = np.ones(len(sources))
-    first = stage.align(_with_flux(sources, equal), _with_flux(reference, equal))
-    second = stage.align(_with_flux(sources[shuffled], equal), _with_flux(reference[shuffled], equal))
-    error = _error(first, second)
-    require(error < 2 * TOLERANCE, f"maps differ by up to {error:.2f} pixel between two orders of the same sources")
-
-
-def _with_flux(sources: Sources, flux: NDArray[np.float64]) -> Sources:
-    return Sources(**{**sources.columns(), "flux": flux})
 
 
 def refuses_fields_that_have_nothing_in_common(stage: Aligner) -> None:
@@ -168,7 +152,7 @@ def _refuses(stage: Aligner, sources: Sources, reference: Sources, what: str) ->
 
 
 def survives_a_few_stars(stage: Aligner) -> None:
-    """One, two and three stars give the right map or a FrameError."""
+    """One, two and three stars give a finite map or a FrameError."""
     truth = Transform.similarity(4.0, -3.0)
     for stars in (1, 2, 3):
         sources, reference = _lists(truth, stars=stars, outliers=0.0, noise=0.0)
@@ -176,8 +160,7 @@ def survives_a_few_stars(stage: Aligner) -> None:
             found = stage.align(sources, reference)
         except FrameError:
             continue
-        part = changed(fingerprint(np.isfinite(found.matrix)), fingerprint(np.ones((3, 3), dtype=bool)))
-        require(not part, f"the map of {stars} stars is not finite")
+        require(np.isfinite(found.matrix).all(), f"the map of {stars} stars is not finite")
 
 
 def says_how_good_the_map_is(stage: Aligner) -> None:
@@ -198,8 +181,7 @@ CHECKS: list[Check] = [
     follows_half_a_turn,
     follows_a_change_of_scale,
     follows_a_mirrored_field,
-    does_without_partners,
-    does_not_need_the_order,
+    is_not_misled_by_strangers,
     refuses_fields_that_have_nothing_in_common,
     refuses_empty_lists,
     survives_a_few_stars,

@@ -83,7 +83,8 @@ def follows_a_gradient(stage: BackgroundEstimator) -> None:
         skip("its map is constant: it does not claim to follow a gradient")
     off = np.abs(level / picture.sky - 1.0)
     require(
-        np.quantile(off, 0.9) < 2 * LEVEL_TOLERANCE, f"a tenth of the map is off by more than {np.quantile(off, 0.9):.1%}"
+        np.quantile(off, 0.9) < 2 * LEVEL_TOLERANCE,
+        f"a tenth of the map is off by more than {np.quantile(off, 0.9):.1%}",
     )
 
 

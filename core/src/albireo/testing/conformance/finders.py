@@ -87,7 +87,7 @@ def finds_the_stars(stage: Finder) -> None:
 
 
 def positions_are_right(stage: Finder) -> None:
-    """Positions have no offset (integers are centres of pixels, x along columns) and no more scatter than 2.5 times a fit."""
+    """Positions have no offset (the first pixel has its centre at 0) and scatter at most 2.5 times a fit's."""
     picture = _field()
     found = _found(stage, picture)
     nearest, distance = _match(found, picture.sources)
@@ -136,14 +136,16 @@ def finds_nothing_in_noise(stage: Finder) -> None:
 
 
 def widths_are_right(stage: Finder) -> None:
-    """The full width at half maximum of bright stars is right to 5 percent (Gaussian stars, width of pixels included)."""
+    """The full width at half maximum of bright Gaussian stars, pixels included, is right to 5 percent."""
     picture = _field(fwhm=5.0)
     found = _all_found(stage, picture)
     bright = found[np.argsort(found.flux)[::-1][:20]]
     # A pixel adds a variance of 1/12 square pixel.
     truth = np.sqrt(picture.profile.fwhm**2 + 8.0 * np.log(2.0) / 12.0)
     width = float(np.median(bright.fwhm))
-    require(abs(width / truth - 1.0) < FWHM_TOLERANCE, f"the median fwhm is {width:.2f} pixel; the truth is {truth:.2f}")
+    require(
+        abs(width / truth - 1.0) < FWHM_TOLERANCE, f"the median fwhm is {width:.2f} pixel; the truth is {truth:.2f}"
+    )
 
 
 def angles_are_right(stage: Finder) -> None:

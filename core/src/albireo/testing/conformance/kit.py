@@ -23,7 +23,7 @@ __all__ = ["Check", "ConformanceWarning", "NonConformance", "Typical", "changed"
 
 Check: TypeAlias = "Callable[[Any], None]"
 Typical: TypeAlias = "Callable[[Any], Iterator[tuple[str, tuple[Any, ...]]]]"
-"""Gives the name of a method and arguments for it, for each method of a role that does the work; the same every time."""
+"""Gives names of methods and arguments for them, one for each kind of work of a role; the same every time."""
 
 
 class NonConformance(AssertionError):

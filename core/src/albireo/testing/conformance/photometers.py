@@ -18,7 +18,17 @@ from albireo.frames import FrameError
 from albireo.images import Flag
 from albireo.roles import Photometer
 from albireo.sources import Sources
-from albireo.testing.conformance.kit import RUBBISH, Check, ConformanceWarning, changed, disturbed, fingerprint, patch, require, with_flags
+from albireo.testing.conformance.kit import (
+    RUBBISH,
+    Check,
+    ConformanceWarning,
+    changed,
+    disturbed,
+    fingerprint,
+    patch,
+    require,
+    with_flags,
+)
 from albireo.testing.picture import Picture, simulate_image
 from albireo.testing.scene import Scene
 from albireo.testing.stars import Profile

@@ -1,0 +1,53 @@
+"""What a worker is told about one frame, and what it answers; small, and light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from albireo.frames import Frame
+
+__all__ = ["FrameResult", "FrameTask"]
+
+
+@dataclass(frozen=True)
+class FrameTask:
+    """What to do with one frame.
+
+    Attributes
+    ----------
+    frame : Frame
+    masters : tuple of (str, Path, str)
+        Kind, file and key of each master.
+    aligned : Path
+        Product that says how the frame lies on the reference; made if it is not there.
+    reference : Path or None
+        Product with the sources of the reference frame; None if this frame is the reference.
+    catalogue : Path or None
+        Product with the sources to measure, in pixels of the reference; None to measure nothing.
+    measured : Path or None
+        Product with the measurements.
+    reduced : Path or None
+        Where to write the calibrated image, if anywhere.
+    keep_sources : bool
+        Whether the product of alignment must hold all sources.
+    """
+
+    frame: Frame
+    masters: tuple[tuple[str, Path, str], ...]
+    aligned: Path
+    reference: Path | None = None
+    catalogue: Path | None = None
+    measured: Path | None = None
+    reduced: Path | None = None
+    keep_sources: bool = False
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """What became of one frame: numbers, or the stage it failed in and why."""
+
+    name: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    stage: str = ""
+    reason: str = ""

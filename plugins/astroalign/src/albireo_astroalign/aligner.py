@@ -1,0 +1,147 @@
+"""How one image lies on the reference, from the two lists of sources alone.
+
+A first guess comes from the brightest stars: by the most frequent offset between the lists where the camera only
+drifted, which costs a millisecond, and by astroalign's triangles in any other case (Beroiz, Cabral & Sanchez 2020,
+Astronomy and Computing 32, 100384). The guess is then refined with all sources: pairs of mutual nearest neighbours,
+least squares, outliers out, until the pairs stay the same. What is left of the guess in the result is a few pairs at
+the limit of being outliers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from albireo import Aligner, FrameError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from albireo import Sources, Transform
+
+CHANCE = 4.0
+"""A map must match this many times more stars than a map put down at random would."""
+
+
+class Astroalign(Aligner, name="astroalign"):
+    """Shift, rotation and scale by patterns of stars, refined with all sources.
+
+    Sources with flags (saturated, cut by the edge) are left out as long as enough others remain. Mirrored images are
+    not recognised.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from albireo import Sources, Transform
+    >>> x, y = np.random.default_rng(1).uniform(0, 500, (2, 30))
+    >>> moved = Transform.similarity(12.0, -7.5, rotation=0.3)
+    >>> found = Astroalign().align(Sources.make(*moved(x, y)), Sources.make(x, y))
+    >>> found.matched, round(found.rotation, 3), [round(v, 3) for v in found.shift]
+    (30, 0.3, [12.0, -7.5])
+    """
+
+    citations: ClassVar[tuple[str, ...]] = (
+        "Beroiz, M., Cabral, J. B. & Sanchez, B. 2020, Astronomy and Computing, 32, 100384",
+    )
+
+    model: Literal["similarity", "affine"] = Field(
+        "similarity", description="What the map may do: shift, rotate and scale, or shear as well."
+    )
+    max_stars: int = Field(50, ge=3, description="How many of the brightest sources make the first guess.")
+    tolerance: float = Field(
+        2.0,
+        gt=0,
+        description="Largest distance of a source from where the map puts it.",
+        json_schema_extra={"unit": "pixel"},
+    )
+    min_matched: int = Field(4, ge=3, description="Fewest matched sources that make a map.")
+    max_shift: float | None = Field(
+        None,
+        gt=0,
+        description="Largest shift of the middle of the field; none for any.",
+        json_schema_extra={"unit": "pixel"},
+    )
+    max_rotation: float | None = Field(
+        None, ge=0, description="Largest rotation either way; none for any.", json_schema_extra={"unit": "deg"}
+    )
+    max_scale: float | None = Field(
+        1.1, ge=1, description="Largest change of scale, as a ratio either way (1.1 allows 0.909 to 1.1); none for any."
+    )
+
+    def align(self, sources: Sources, reference: Sources) -> Transform:
+        """Find the map from pixels of the reference to pixels of this image.
+
+        Parameters
+        ----------
+        sources, reference : Sources
+            Brightest first. Entries without finite positions are ignored.
+
+        Returns
+        -------
+        Transform
+            With the rms distance and the number of the matched sources.
+
+        Raises
+        ------
+        FrameError
+            If there are too few sources, no pattern fits, or the map is beyond a limit.
+        """
+        from albireo_astroalign.match import by_offsets, by_triangles, chance_matches, refine
+
+        here, there = (self._usable(entries) for entries in (sources, reference))
+        for count, name in ((len(here), "this image"), (len(there), "the reference")):
+            if count < self.min_matched:
+                raise FrameError(f"{count} sources in {name} are too few to align, at least {self.min_matched} are needed")
+        affine = self.model == "affine"
+        best = None
+        for guess in (by_offsets, by_triangles):
+            start = guess(there[: self.max_stars], here[: self.max_stars], self.tolerance)
+            if start is None:
+                continue
+            found = refine(there, here, start, self.tolerance, affine=affine)
+            if best is None or found.matched > best.matched:
+                best = found
+            # Half of the shorter list matched by a plain shift is beyond chance; there is no need of triangles then.
+            if found.matched >= max(self.min_matched, 0.5 * min(len(here), len(there))):
+                break
+        if best is None:
+            raise FrameError(
+                f"no pattern of stars is common to this image ({len(here)} sources) and the reference ({len(there)})"
+            )
+        needed = max(float(self.min_matched), CHANCE * chance_matches(there, here, best, self.tolerance))
+        if best.matched < needed:
+            raise FrameError(
+                f"{best.matched} sources match the reference within {self.tolerance:g} pixels (of {len(here)} here and "
+                f"{len(there)} there), at least {needed:.0f} are needed"
+            )
+        self._check(best, there)
+        return best
+
+    def _usable(self, sources: Sources) -> NDArray[np.float64]:
+        """Positions, shape (n, 2): the unflagged ones if they suffice, else all."""
+        import numpy as np
+
+        positions = np.stack([sources.x, sources.y], axis=1)
+        finite = np.isfinite(positions).all(axis=1)
+        clean = finite & (sources.flags == 0)
+        enough = np.count_nonzero(clean) >= max(self.min_matched, 0.5 * np.count_nonzero(finite))
+        return positions[clean if enough else finite]
+
+    def _check(self, found: Transform, reference: NDArray[np.float64]) -> None:
+        """Compare with the limits."""
+        import numpy as np
+
+        if self.max_rotation is not None and abs(found.rotation) > self.max_rotation:
+            raise FrameError(f"rotation {found.rotation:.2f} deg is more than the {self.max_rotation:g} deg allowed")
+        if self.max_scale is not None and not 1.0 / self.max_scale <= found.scale <= self.max_scale:
+            raise FrameError(
+                f"scale {found.scale:.4f} is outside the {1.0 / self.max_scale:.4f} to {self.max_scale:.4f} allowed"
+            )
+        if self.max_shift is not None:
+            middle = 0.5 * (reference.min(axis=0) + reference.max(axis=0))
+            x, y = found(*middle)
+            shift = float(np.hypot(x - middle[0], y - middle[1]))
+            if shift > self.max_shift:
+                raise FrameError(f"shift of {shift:.1f} pixels is more than the {self.max_shift:g} pixels allowed")

@@ -1,0 +1,150 @@
+"""The page as a whole: what a person should know first, and the sections in the order of the questions."""
+
+from __future__ import annotations
+
+import os
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from albireo_html._chart import SPAN
+from albireo_html._curves import Curve, chosen, curves_section, read_curves, saturated, sentence
+from albireo_html._fields import fields_section
+from albireo_html._frames import FATES, counts, reasons, remarks, rows
+from albireo_html._masters import caption, masters_section
+from albireo_html._methods import methods, timing
+from albireo_html._night import Night, alignment_section, conditions_section
+from albireo_html._picture import gradient
+from albireo_html._stars import BEST, Band, bands, stars_section
+from albireo_html._values import DASH, duration, grouped, number, plural, scatter
+
+if TYPE_CHECKING:
+    from albireo import Results
+
+
+def render(run: Results, folder: Path, max_rows: int) -> str:
+    """Give the page as text; links to products are relative to ``folder``."""
+    base = Path(os.path.relpath(run.folder, folder)).as_posix()
+    frames = run.frames
+    said = [str(text) for text in run.summary["warnings"]]
+    noted = remarks(frames, said)
+    curves = read_curves(run, base)
+    shown = chosen(curves)
+    found = bands(run.stars, shown) if (run.folder / "stars.ecsv").exists() else []
+    night = Night(frames)
+    table = counts(frames)
+    environment = Environment(
+        loader=PackageLoader("albireo_html"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"grouped": grouped, "number": number, "plural": plural}
+    environment.globals |= {"span": SPAN, "gradient": gradient(), "caption": caption, "fates": FATES}
+    conditions = conditions_section(night, shown)
+    return environment.get_template("index.html").render(
+        base=base,
+        summary=run.summary,
+        title=run.summary["title"] or "Untitled run",
+        verdict=_verdict(table, shown, found),
+        warnings=_warnings([text for text in said if text not in noted], table, shown),
+        remarks=noted,
+        tiles=_tiles(run, table, shown, found, conditions, night),
+        curves=curves_section(run, curves),
+        stars=stars_section(found),
+        counts=table,
+        total=len(frames),
+        reasons=reasons(frames),
+        rows=rows(frames, max_rows),
+        masters=masters_section(run, frames),
+        alignment=alignment_section(night),
+        conditions=conditions,
+        science=len(night),
+        fields=fields_section(run, found),
+        methods=methods(run),
+        timing=timing(run),
+        seconds=duration(float(run.summary["seconds"])),
+        recipe=run.recipe,
+    )
+
+
+def _science(table: list[dict[str, Any]]) -> tuple[int, int]:
+    """Science frames used, and all of them."""
+    science = [row for row in table if row["kind"] == "science"]
+    return sum(row["used"] for row in science), sum(row["total"] for row in science)
+
+
+def _verdict(table: list[dict[str, Any]], shown: list[Curve], found: list[Band]) -> str:
+    """Say in one sentence how the night went."""
+    used, total = _science(table)
+    parts = [f"{grouped(used)} of {plural(total, 'science frame')} used" if total else "There is no science frame"]
+    names = list(dict.fromkeys(curve.name for curve in shown))
+    parts += [sentence([curve for curve in shown if curve.name == name]) for name in names[:3]]
+    if len(names) > 3:
+        parts.append(f"{plural(len(names) - 3, 'more star')} below")
+    if not shown and used:
+        parts.append("there is no light curve")
+    best = [band for band in found if isfinite(band.best)]
+    if best:
+        quietest = min(best, key=lambda band: band.best)
+        few = "" if len(quietest.table) < 2 * BEST else f" {BEST}"
+        parts.append(f"the best{few} stars scatter by {scatter(quietest.best)}")
+    return "; ".join(parts) + "."
+
+
+def _warnings(said: list[str], table: list[dict[str, Any]], shown: list[Curve]) -> list[str]:
+    """Give the warnings of the run (``said``), then what the products themselves warn of."""
+    warnings = list(said)
+    used, total = _science(table)
+    if total and not used:
+        warnings.append("No science frame could be used. The reasons stand under Frames.")
+    failed = sum(row["failed"] for row in table)
+    if failed:
+        warnings.append(f"{plural(failed, 'frame')} failed. The reasons stand under Frames.")
+    for curve in shown:
+        count = saturated(curve)
+        if count:
+            warnings.append(
+                f"{curve.name} in {curve.band} is saturated in {count} of {plural(len(curve.table), 'point')}: "
+                "these fluxes are too low."
+            )
+    return list(dict.fromkeys(warnings))
+
+
+def _tiles(
+    run: Results,
+    table: list[dict[str, Any]],
+    shown: list[Curve],
+    found: list[Band],
+    conditions: dict[str, Any] | None,
+    night: Night,
+) -> list[dict[str, str]]:
+    """Give the few numbers that stand on top."""
+    used, total = _science(table)
+    tiles = [{"label": "science frames used", "value": grouped(used), "of": f"of {grouped(total)}"}]
+    if night.seconds > 0:
+        of = f"{duration(night.exposure)} of exposure"
+        tiles.append({"label": "time covered", "value": duration(night.seconds), "of": of})
+    if shown:
+        best = min(shown, key=lambda curve: curve.scatter if isfinite(curve.scatter) else np.inf)
+        tiles.append(
+            {
+                "label": f"scatter of {best.name}, {best.band}",
+                "value": scatter(best.scatter),
+                "of": f"{scatter(best.expected)} expected",
+            }
+        )
+    if found:
+        numbers = len({(*band.field, band.ids[row]) for band in found for row in band.candidates})
+        stars = max(len(band.table) for band in found)
+        tiles.append({"label": "stars measured", "value": grouped(stars), "of": plural(numbers, "variable candidate")})
+    if conditions and conditions["fwhm"] != DASH:
+        tiles.append({"label": "median FWHM", "value": conditions["fwhm"], "of": "pixel"})
+    tiles.append(
+        {"label": "run time", "value": duration(float(run.summary["seconds"])), "of": str(run.summary["finished"])[:10]}
+    )
+    return tiles

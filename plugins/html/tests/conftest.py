@@ -1,0 +1,332 @@
+"""A finished run folder with known numbers, written as the engine writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from albireo import Flag, Results, image, mjd_to_iso, write_image
+
+MJD0 = 58107.20
+STARS = 40
+VARIABLE = 17
+RECIPE = """\
+[recipe]
+title = "WASP-12 b"
+
+[instrument]
+use = "lmi"
+
+[[masters]]
+use = "combine"
+kind = "flat"
+method = "clipped mean"
+
+[[corrections]]
+use = "overscan"
+
+[[corrections]]
+use = "flat"
+
+[alignment]
+use = "astroalign"
+
+[[photometry]]
+use = "aperture"
+radius = [4.0, 6.0]
+
+[[curves]]
+use = "differential"
+"""
+
+
+def transit(hours: np.ndarray, depth: float = 0.015) -> np.ndarray:
+    """A trapezoid of 2.4 h with a quarter of an hour of ingress, in the middle of a run of 5 h."""
+    return 1 - depth * np.clip((1.2 - np.abs(hours - 2.5)) / 0.25, 0, 1)
+
+
+class Night:
+    """Options of a run folder; `write` makes it."""
+
+    def __init__(self, **options: Any) -> None:
+        self.frames = 40
+        self.filters: tuple[str, ...] = ("g", "r")
+        self.target: str | None = "WASP-12 b"
+        self.curves = True
+        self.masters = True
+        self.fields = True
+        self.failed = False
+        self.title = "WASP-12 b, two filters"
+        self.warnings = ["The header's gain of 4.95 was overridden by the recipe: 3.66 electron/adu."]
+        self.reason = "mean level 61234 adu is above 0.8 of saturation"
+        self.side = 240
+        self.times = True
+        for name, value in options.items():
+            assert hasattr(self, name), name
+            setattr(self, name, value)
+
+    def write(self, folder: Path) -> Results:
+        rng = np.random.default_rng(7)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.x, self.y = rng.uniform(10, self.side - 10, (2, STARS))
+        self.flux = np.sort(10 ** rng.uniform(3.3, 6.2, STARS))[::-1]
+        frames = self._frames(rng)
+        frames.write(folder / "frames.ecsv", format="ascii.ecsv")
+        curves, stars, photometry = self._photometry(rng, frames)
+        (folder / "curves").mkdir(exist_ok=True)
+        paths = []
+        for curve in curves:
+            paths.append(f"curves/star {curve.meta['SOURCE']} {curve.meta['FILTER']} {curve.meta['APERTURE']:g}.ecsv")
+            curve.write(folder / paths[-1], format="ascii.ecsv")
+        stars.write(folder / "stars.ecsv", format="ascii.ecsv")
+        photometry.write(folder / "photometry.fits")
+        fates = list(frames["fate"])
+        summary = {
+            "title": self.title,
+            "command": "albireo run wasp12.toml night --out run",
+            "started": "2026-03-01T10:00:00",
+            "finished": "2026-03-01T10:00:42",
+            "seconds": 42.4,
+            "versions": {"albireo-core": "0.1.0", "albireo-html": "0.1.0", "numpy": "2.4.0"},
+            "counts": {fate: fates.count(fate) for fate in ("used", "dropped", "failed", "unused")},
+            "warnings": self.warnings,
+            "citations": ["Broeg, Fernández & Neuhäuser 2005, AN 326, 134"],
+            "masters": self._masters(rng, folder) if self.masters else [],
+            "fields": self._field(rng, folder) if self.fields else [],
+            "curves": paths,
+            "timing": {"index": 0.8, "masters": 3.2, "frames": 30.1, "curves": 1.2, "reports": 0.9},
+        }
+        (folder / "run.json").write_text(json.dumps(summary))
+        (folder / "run.toml").write_text(RECIPE)
+        return Results(folder)
+
+    def _frames(self, rng: np.random.Generator) -> Table:
+        rows: list[dict[str, Any]] = []
+        blank = dict.fromkeys(
+            ["dx", "dy", "rotation", "scale", "align_rms", "fwhm", "elongation", "sky", "sky_rms", "airmass"],
+            float("nan"),
+        )
+        for k, band in enumerate([band for band in self.filters for _ in range(5)]):
+            over = k % 5 == 4
+            rows.append(
+                {
+                    **blank,
+                    "name": f"flat.{k:04d}.fits",
+                    "kind": "flat",
+                    "filter": band,
+                    "mjd_mid": MJD0 - 0.2 + k / 1440,
+                    "fate": "dropped" if over else "used",
+                    "stage": "select level" if over else "",
+                    "reason": self.reason.replace("61234", str(61234 + k)) if over else "",
+                }
+            )
+        for k in range(self.frames):
+            hours = 5 * k / max(self.frames - 1, 1)
+            fate, stage, reason = "used", "", ""
+            if self.failed or (self.frames > 20 and k == 11):
+                fate, stage, reason = "failed", "align", "no star to align with <twilight & cloud>"
+            measured = {
+                "dx": 2.0 * hours + rng.normal(0, 0.3),
+                "dy": -1.2 * hours + rng.normal(0, 0.3),
+                "rotation": 0.01 * hours,
+                "scale": 1 + rng.normal(0, 1e-5),
+                "align_rms": 0.06 + rng.exponential(0.01),
+                "fwhm": 4.1 + 0.4 * np.sin(hours) + rng.normal(0, 0.1),
+                "elongation": 1.06 + rng.exponential(0.02),
+                "sky": 900 + 80 * (hours - 2.5) ** 2,
+                "sky_rms": 35.0,
+            }
+            rows.append(
+                {
+                    **blank,
+                    **(measured if fate == "used" else {}),
+                    "name": f"night/wasp12.{k:04d}.fits",
+                    "kind": "science",
+                    "filter": self.filters[k % len(self.filters)],
+                    "mjd_mid": MJD0 + hours / 24,
+                    "fate": fate,
+                    "stage": stage,
+                    "reason": reason,
+                    "airmass": 1.1 + 0.06 * (hours - 2) ** 2,
+                }
+            )
+        if not self.times:
+            for row in rows:
+                row["mjd_mid"] = float("nan")
+        names = [row["name"] for row in rows]
+        science = np.array([row["kind"] == "science" for row in rows])
+        table = Table(rows=rows) if rows else Table(names=list(blank))
+        table["path"] = [f"/data/{name}" for name in names]
+        table["hdu"], table["instrument"], table["detector"] = 0, "lmi", ""
+        table["variant"], table["target"] = "", np.where(science, "WASP-12", "")
+        table["exptime"], table["gain"], table["read_noise"], table["saturation"] = 30.0, 3.66, 6.6, 65535.0
+        table["mid"] = [mjd_to_iso(row["mjd_mid"]) for row in rows]
+        table["start"], table["setup"] = table["mid"], "2x2"
+        table["masters"] = np.where(science, "flat-g", "")
+        table["notes"] = "gain 4.95 of the header overridden by 3.66; read noise from the instrument"
+        for name, value in (("matched", 31), ("sources", 44), ("saturated", 2)):
+            table[name] = value
+        return table
+
+    def _photometry(self, rng: np.random.Generator, frames: Table) -> tuple[list[Table], Table, Table]:
+        curves, stars, rows = [], [], []
+        comparisons = {3: 0.5, 5: 0.3, 8: 0.2}
+        for band in self.filters if self.curves else ():
+            used = frames[(frames["kind"] == "science") & (frames["fate"] == "used") & (frames["filter"] == band)]
+            hours = (np.asarray(used["mjd_mid"]) - MJD0) * 24
+            if not len(used):
+                continue
+            for radius in (4.0, 6.0):
+                error = np.sqrt(1 / self.flux + (radius * 60 / self.flux) ** 2 + 1e-7)
+                spread = error * rng.normal(1.05, 0.05, STARS)
+                spread[VARIABLE] = 9 * error[VARIABLE]
+                relative = 1 + rng.normal(0, 1, (len(used), STARS)) * spread
+                relative[:, 0] *= transit(hours)
+                measured = relative * self.flux * (1 - 0.1 * hours[:, None] / 5)
+                for row, frame in enumerate(used["name"]):
+                    for star in (0, 3, 5, 8):
+                        rows.append((frame, star, band, radius, measured[row, star], error[star] * self.flux[star]))
+                named = [(self.target or "", 0)] if self.target else [("", 1), ("", 2)]
+                for name, star in named:
+                    flags = np.zeros(len(used), dtype=int)
+                    flags[:1] = int(Flag.SATURATED) if len(used) > 5 else 0
+                    curves.append(
+                        Table(
+                            {
+                                "time": np.asarray(used["mjd_mid"]) + 2400000.5 + 0.003,
+                                "flux": relative[:, star],
+                                "flux_err": np.full(len(used), error[star]),
+                                "airmass": used["airmass"],
+                                "flags": flags,
+                                "frame": list(used["name"]),
+                            },
+                            meta={
+                                "OBJECT": name,
+                                "SOURCE": star,
+                                "FILTER": band,
+                                "DETECTOR": "",
+                                "METHOD": "aperture",
+                                "APERTURE": radius,
+                                "UNIT": "",
+                                "TIMESYS": "BJD_TDB",
+                                "COMPARISONS": comparisons,
+                                "SCATTER": float(spread[star]),
+                                "EXPECTED": float(error[star]),
+                                "STEPS": {"transparency": [float(v) for v in 1 - 0.1 * hours / 5]},
+                            },
+                        )
+                    )
+                stars.append(
+                    Table(
+                        {
+                            "target": ["WASP-12"] * STARS,
+                            "detector": [""] * STARS,
+                            "filter": [band] * STARS,
+                            "method": ["aperture"] * STARS,
+                            "aperture": np.full(STARS, radius),
+                            "source": np.arange(STARS),
+                            "name": [self.target if self.target and k == 0 else "" for k in range(STARS)],
+                            "flux": self.flux,
+                            "scatter": spread,
+                            "expected": error,
+                            "points": np.full(STARS, len(used)),
+                            "comparison": [comparisons.get(k, 0.0) for k in range(STARS)],
+                            "flags": np.zeros(STARS, dtype=int),
+                        }
+                    )
+                )
+        names = ("frame", "source", "filter", "aperture", "flux", "flux_err")
+        photometry = (
+            Table(rows=rows, names=names) if rows else Table(names=names, dtype=("U9", int, "U9", float, float, float))
+        )
+        photometry["method"] = np.full(len(photometry), "aperture")
+        every = [
+            "target",
+            "detector",
+            "filter",
+            "method",
+            "aperture",
+            "source",
+            "name",
+            "flux",
+            "scatter",
+            "expected",
+            "points",
+            "comparison",
+            "flags",
+        ]
+        return curves, _stack(stars, every), photometry
+
+    def _masters(self, rng: np.random.Generator, folder: Path) -> list[dict[str, Any]]:
+        y, x = np.indices((self.side, self.side)) / self.side - 0.5
+        entries = []
+        for band in self.filters:
+            data = 1 - 0.2 * (x**2 + y**2) + rng.normal(0, 0.003, x.shape)
+            flags = np.zeros(x.shape, dtype=np.uint16)
+            flags[:, 30] = Flag.BAD
+            path = f"masters/flat-{band}.fits"
+            write_image(folder / path, image(data, "", variance=np.full(x.shape, 9e-6), flags=flags))
+            entries.append(
+                {
+                    "name": f"flat-{band}",
+                    "kind": "flat",
+                    "path": path,
+                    "frames": [f"flat.{k:04d}.fits" for k in range(4)],
+                    "serves": self.frames // len(self.filters),
+                    "meta": {"NCOMBINE": 4, "METHOD": "clipped mean"},
+                }
+            )
+        return entries
+
+    def _field(self, rng: np.random.Generator, folder: Path) -> list[dict[str, Any]]:
+        data = rng.normal(900, 30, (self.side, self.side))
+        rows, columns = np.indices(data.shape)
+        for x, y, flux in zip(self.x, self.y, self.flux, strict=True):
+            data += flux / 18 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 6)
+        write_image(folder / "fields/wasp12.fits", image(data, "electron"))
+        catalogue = Table(
+            {
+                "id": np.arange(STARS),
+                "x": self.x,
+                "y": self.y,
+                "flux": self.flux,
+                "name": [self.target if self.target and k == 0 else "" for k in range(STARS)],
+            }
+        )
+        (folder / "catalogues").mkdir(exist_ok=True)
+        catalogue.write(folder / "catalogues/wasp12.ecsv", format="ascii.ecsv")
+        return [
+            {
+                "name": "WASP-12",
+                "target": "WASP-12",
+                "detector": "",
+                "reference": "night/wasp12.0000.fits",
+                "image": "fields/wasp12.fits",
+                "catalogue": "catalogues/wasp12.ecsv",
+            }
+        ]
+
+
+def _stack(tables: list[Table], names: list[str]) -> Table:
+    from astropy.table import vstack
+
+    if not tables:
+        texts = {"target", "detector", "filter", "method", "name"}
+        return Table(names=names, dtype=["U1" if name in texts else float for name in names])
+    return vstack(tables)
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Callable[..., Results]:
+    """Write a run folder; keywords are attributes of `Night`."""
+
+    def write(**options: Any) -> Results:
+        return Night(**options).write(tmp_path / "run")
+
+    return write
