@@ -78,6 +78,7 @@ def test_plain_pip_makes_a_working_installation(wheels: Path, tmp_path: Path) ->
     subprocess.run([sys.executable, "-m", "venv", home], check=True)
     scripts = home / ("Scripts" if os.name == "nt" else "bin")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    environment["COLUMNS"] = "200"
     subprocess.run(
         [scripts / "python", "-m", "pip", "install", "--quiet", *sorted(wheels.glob("*.whl"))],
         env=environment,
@@ -101,6 +102,6 @@ def test_plain_pip_makes_a_working_installation(wheels: Path, tmp_path: Path) ->
     for part in PARTS:
         name = tomllib.loads((part / "pyproject.toml").read_text())["project"]["name"]
         assert f"{name} {VERSION}" in listed
-    (tmp_path / "night.toml").write_text(albireo("init", "--instrument", "lmi"))
-    albireo("check", "night.toml")
+    albireo("init", "--instrument", "lmi")
+    albireo("check", "lmi.toml")
     albireo("new", "photometer", "mine")

@@ -9,7 +9,6 @@ Every role, stage, option and hook of Albireo's own distributions appears there 
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -18,7 +17,6 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from albireo.definition import (
     CameraDefinition,
@@ -35,6 +33,7 @@ from albireo.recipe import TERMS, CatalogueOptions, DataOptions, OutputOptions, 
 from albireo.registry import Entry, Registry
 from albireo.roles import ROLES, Correction, Role
 from albireo.scaffold import example
+from albireo.schema import option_rows
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 _MADE = "<!-- Made by tools/make_reference.py. Change the docstrings and descriptions in the code instead. -->\n"
@@ -162,54 +161,15 @@ def _terms(terms: frozenset[str]) -> str:
 
 
 def _options(model: type[BaseModel]) -> str:
-    if not model.model_fields:
+    rows = option_rows(model)
+    if not rows:
         return "No options.\n"
-    schema = model.model_json_schema()
-    rows = ["| option | type | default | unit | meaning |", "|---|---|---|---|---|"]
-    for name, field in model.model_fields.items():
-        entry = schema["properties"][name]
-        cells = (
-            f"`{name}`",
-            _type(entry, schema),
-            _default(field, entry),
-            entry.get("unit", ""),
-            field.description or "",
-        )
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows) + "\n"
-
-
-def _default(field: FieldInfo, entry: Mapping[str, Any]) -> str:
-    if field.is_required():
-        return "required"
-    value = entry.get("default")
-    if value is None or (isinstance(value, dict) and set(value.values()) == {None}):
-        return "none"
-    return f"`{json.dumps(value, ensure_ascii=False)}`"
-
-
-def _type(entry: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """Say in words what JSON Schema says of a value."""
-    if "$ref" in entry:
-        target = schema["$defs"][entry["$ref"].rpartition("/")[2]]
-        return f"table ({target['title']})" if target.get("type") == "object" else _type(target, schema)
-    if "enum" in entry:
-        return " or ".join(json.dumps(value, ensure_ascii=False) for value in entry["enum"])
-    if "const" in entry:
-        return json.dumps(entry["const"], ensure_ascii=False)
-    if "anyOf" in entry:
-        kinds = [_type(kind, schema) for kind in entry["anyOf"] if kind.get("type") != "null"]
-        return " or ".join(dict.fromkeys(kinds))
-    kind = str(entry.get("type", "any"))
-    if "prefixItems" in entry:
-        return f"list of {', '.join(_type(item, schema) for item in entry['prefixItems'])}"
-    if kind == "array":
-        items = _type(entry.get("items", {}), schema)
-        return f"list of ({items})" if " or " in items else f"list of {items}"
-    words = {"boolean": "true or false", "string": "text", "object": "table"}.get(kind, kind)
-    signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
-    limits = [f"{sign} {entry[key]:g}" for key, sign in signs.items() if key in entry]
-    return f"{words} {', '.join(limits)}".strip()
+    lines = ["| option | type | default | unit | meaning |", "|---|---|---|---|---|"]
+    for row in rows:
+        default = row.default.strip("()") if row.default.startswith("(") else f"`{row.default}`"
+        cells = (f"`{row.name}`", row.kind, default, row.unit, row.description)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def _abstract(base: type) -> dict[str, Callable[..., Any]]:

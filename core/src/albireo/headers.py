@@ -123,9 +123,9 @@ def sexagesimal(text: str) -> float | None:
 def celestial_wcs(header: Header) -> WCS | None:
     """Read the celestial coordinates of a header, mending what is often written wrong.
 
-    Numbers written as texts are converted, a sexagesimal CRVAL1 counts as hours of right ascension, the old RADECSYS is
-    understood, and a tangential projection with distortion terms PVi_j (as SCAMP writes) is what was later named TPV
-    (Shupe et al. 2012, Proc. SPIE 8451, 84511M).
+    Numbers written as texts are converted, a sexagesimal CRVAL1 counts as hours of right ascension, and the old
+    RADECSYS is understood. Terms PVi_j beside a tangential projection, as SCAMP writes them, are its distortion (later
+    named TPV; Shupe et al. 2012, Proc. SPIE 8451, 84511M); wcslib sees that as soon as they are numbers.
 
     Returns
     -------
@@ -139,10 +139,11 @@ def celestial_wcs(header: Header) -> WCS | None:
     if sorted(name[:4] for name in types) not in (["DEC-", "RA--"], ["GLAT", "GLON"]):
         return None
     cards = fits.Header()
-    for key in header:
-        if not _WCS_CARD.fullmatch(key):
-            continue
-        value = header[key]
+    for key in filter(_WCS_CARD.fullmatch, header):
+        try:
+            value = header[key]
+        except fits.VerifyError:
+            return None
         if _WCS_TEXT.fullmatch(key):
             cards[key] = str(value).strip()
             continue
@@ -156,9 +157,6 @@ def celestial_wcs(header: Header) -> WCS | None:
         cards[key] = int(number) if key.endswith("ORDER") else number
     if "RADESYS" not in cards and str(header.get("RADECSYS", "")).strip():
         cards["RADESYS"] = str(header["RADECSYS"]).strip()
-    distorted = any(re.fullmatch(r"PV2_\d+|PV1_([5-9]|\d\d+)", key) for key in cards)
-    for axis, name in enumerate(types, start=1):
-        cards[f"CTYPE{axis}"] = name.replace("-TAN", "-TPV") if distorted and name.endswith("-TAN") else name
     if any(f"{key}{axis}" not in cards for key in ("CRVAL", "CRPIX") for axis in (1, 2)):
         return None
     if not {"CD1_1", "CD1_2", "CDELT1"} & set(cards):

@@ -21,6 +21,8 @@ CORE_TABLES: dict[str, type[BaseModel]] = {
     "output": OutputOptions,
 }
 
+LIMITS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+
 
 @dataclass(frozen=True, slots=True)
 class OptionRow:
@@ -103,7 +105,8 @@ def _kind(entry: dict[str, Any], definitions: dict[str, Any]) -> str:
             return "[" + ", ".join(_kind(part, definitions) for part in entry["prefixItems"]) + "]"
         return f"list of {_kind(entry.get('items', {}), definitions) or 'values'}"
     names = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "object": "table"}
-    return names.get(str(entry.get("type", "")), "")
+    limits = [f"{sign} {entry[key]:g}" for key, sign in LIMITS.items() if key in entry]
+    return " ".join([names.get(str(entry.get("type", "")), ""), ", ".join(limits)]).strip()
 
 
 def _default(value: Any) -> str:

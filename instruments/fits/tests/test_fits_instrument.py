@@ -81,3 +81,13 @@ def test_frames_of_any_folder_have_absolute_paths(definition, frame_file, tmp_pa
     monkeypatch.chdir(tmp_path)
     (frame,) = Fits(definition=definition).frames(Path("m31.fits"))
     assert frame.path == str(frame_file)
+
+
+def test_the_definition_in_the_readme_works(tmp_path):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (text,) = (block for block in readme.split("```toml\n")[1:] if block.startswith('name = "mycam"'))
+    path = tmp_path / "mycam.toml"
+    path.write_text(text.partition("```")[0])
+    example = Fits(definition=path).example()
+    assert (example.kind, example.gain, example.exptime) == ("science", 1.4, 30.0)
+    assert example.read_noise == 8.0

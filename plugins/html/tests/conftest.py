@@ -15,7 +15,7 @@ from albireo import Flag, Results, image, mjd_to_iso, write_image
 
 MJD0 = 58107.20
 STARS = 40
-VARIABLE = 17
+VARIABLE, SATURATED = 17, 1
 RECIPE = """\
 [recipe]
 title = "WASP-12 b"
@@ -63,7 +63,10 @@ class Night:
         self.fields = True
         self.failed = False
         self.title = "WASP-12 b, two filters"
-        self.warnings = ["The header's gain of 4.95 was overridden by the recipe: 3.66 electron/adu."]
+        self.warnings = [
+            "the position of the field is not known",
+            "gain 3.66 from the recipe; the header says 4.95 (50 frames)",
+        ]
         self.reason = "mean level 61234 adu is above 0.8 of saturation"
         self.side = 240
         self.times = True
@@ -169,7 +172,7 @@ class Night:
         table["mid"] = [mjd_to_iso(row["mjd_mid"]) for row in rows]
         table["start"], table["setup"] = table["mid"], "2x2"
         table["masters"] = np.where(science, "flat-g", "")
-        table["notes"] = "gain 4.95 of the header overridden by 3.66; read noise from the instrument"
+        table["notes"] = "gain 3.66 from the recipe; the header says 4.95; read noise from the instrument"
         for name, value in (("matched", 31), ("sources", 44), ("saturated", 2)):
             table[name] = value
         return table
@@ -185,14 +188,14 @@ class Night:
             for radius in (4.0, 6.0):
                 error = np.sqrt(1 / self.flux + (radius * 60 / self.flux) ** 2 + 1e-7)
                 spread = error * rng.normal(1.05, 0.05, STARS)
-                spread[VARIABLE] = 9 * error[VARIABLE]
+                spread[[VARIABLE, SATURATED]] = 9 * error[[VARIABLE, SATURATED]]
                 relative = 1 + rng.normal(0, 1, (len(used), STARS)) * spread
                 relative[:, 0] *= transit(hours)
                 measured = relative * self.flux * (1 - 0.1 * hours[:, None] / 5)
                 for row, frame in enumerate(used["name"]):
                     for star in (0, 3, 5, 8):
                         rows.append((frame, star, band, radius, measured[row, star], error[star] * self.flux[star]))
-                named = [(self.target or "", 0)] if self.target else [("", 1), ("", 2)]
+                named = [(self.target or "", 0)] if self.target else [("star 1", 1), ("star 2", 2)]
                 for name, star in named:
                     flags = np.zeros(len(used), dtype=int)
                     flags[:1] = int(Flag.SATURATED) if len(used) > 5 else 0
@@ -200,7 +203,7 @@ class Night:
                         Table(
                             {
                                 "time": np.asarray(used["mjd_mid"]) + 2400000.5 + 0.003,
-                                "flux": relative[:, star],
+                                "flux": relative[:, star] if star != 2 else np.full(len(used), np.nan),
                                 "flux_err": np.full(len(used), error[star]),
                                 "airmass": used["airmass"],
                                 "flags": flags,
@@ -218,7 +221,7 @@ class Night:
                                 "COMPARISONS": comparisons,
                                 "SCATTER": float(spread[star]),
                                 "EXPECTED": float(error[star]),
-                                "STEPS": {"transparency": [float(v) for v in 1 - 0.1 * hours / 5]},
+                                "STEPS": {"differential": {"transparency": [float(v) for v in 1 - 0.1 * hours / 5]}},
                             },
                         )
                     )
@@ -237,7 +240,7 @@ class Night:
                             "expected": error,
                             "points": np.full(STARS, len(used)),
                             "comparison": [comparisons.get(k, 0.0) for k in range(STARS)],
-                            "flags": np.zeros(STARS, dtype=int),
+                            "flags": [int(Flag.SATURATED) if k == SATURATED else 0 for k in range(STARS)],
                         }
                     )
                 )

@@ -91,7 +91,7 @@ def test_warnings_come_before_the_light_curves_and_name_what_the_products_show(n
     text = drawn.text
     assert "4 warnings" in text
     for warning in (
-        "The header's gain of 4.95 was overridden by the recipe: 3.66 electron/adu.",
+        "the position of the field is not known",
         "1 frame failed.",
         "WASP-12 b in g is saturated in 1 of 20 points",
         "WASP-12 b in r is saturated in 1 of 19 points",
@@ -186,10 +186,18 @@ def test_reasons_that_differ_in_numbers_alone_are_counted_as_one(night: Write) -
     )
 
 
-def test_a_note_that_all_frames_carry_is_said_once(night: Write) -> None:
+def test_what_the_camera_assumed_is_said_once_and_is_no_warning(night: Write) -> None:
     text = page(night()).text
-    assert text.count("gain 4.95 of the header overridden by 3.66") == 1
-    assert "gain 4.95 of the header overridden by 3.66 50 frames" in text
+    note = "gain 3.66 from the recipe; the header says 4.95 (50 frames)"
+    assert text.count(note) == 1
+    assert text.index("What the camera's description assumed") < text.index(note) < text.index("relative flux")
+
+
+def test_a_saturated_star_is_no_variable_candidate(night: Write) -> None:
+    drawn = page(night(filters=("g",)))
+    assert "1 star with more than 3 times the expected scatter is saturated" in drawn.text
+    assert "saturated or at the edge" in drawn.text
+    assert "Variable candidates (1)" in drawn.text
 
 
 def test_page_fetches_nothing_and_describes_its_pictures(night: Write) -> None:
@@ -265,14 +273,17 @@ def test_methods_recipe_citations_versions_and_timing(night: Write) -> None:
 
 
 def test_without_targets_the_brightest_stars_are_drawn(night: Write) -> None:
-    text = page(night(target=None)).text
-    assert "star 1 scatters by" in text
-    assert "star 2 scatters by" in text
+    drawn = page(night(target=None))
+    assert "39 of 40 science frames used; no target is followed, the brightest stars are drawn; the best" in drawn.text
+    assert "Light curve of star 1 against hours" in drawn.source
+    assert "This star could be measured in no frame." in drawn.text  # star 2
+    assert "check star" not in drawn.text.split("Scatter is the robust")[0]
 
 
 def test_without_curves_the_page_says_so_and_keeps_the_rest(night: Write) -> None:
     text = page(night(curves=False)).text
-    assert "there is no light curve" in text
+    assert "no target is followed; " not in text
+    assert text.count("no target is followed.") == 1
     assert "This run made no light curve" in text
     assert "No star was followed through the frames" in text
     assert "shift in x" in text

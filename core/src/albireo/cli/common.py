@@ -7,17 +7,40 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from albireo.recipe import Recipe, RecipeError
 from albireo.run.engine import Watch
 
-__all__ = ["complain", "read_recipe", "watching"]
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["complain", "listing", "read_recipe", "terminal", "watching"]
+
+FILE_WIDTH = 160
+"""Columns of output that goes to a file or a pipe."""
 
 
 def complain(message: str) -> None:
     """Print an error to the person at the terminal."""
     print(f"albireo: {message}", file=sys.stderr)
+
+
+def terminal() -> Console:
+    """Give the console to print to: as wide as the terminal, or wide where there is none."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
+
+
+def listing(*headers: str, title: str | None = None) -> Table:
+    """Start a table without lines, for a terminal of any width."""
+    from rich.table import Table
+
+    return Table(
+        *headers, title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
+    )
 
 
 def read_recipe(options: Namespace) -> Recipe | None:

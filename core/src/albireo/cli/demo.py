@@ -126,7 +126,7 @@ def simulate(instrument: Instrument, raw: Path, seed: int) -> Truth:
 def demo_recipe(instrument: Instrument, truth: Truth) -> str:
     """Take the default recipe of a camera, point it at the simulated frames, and name the variable star."""
     text = re.sub(r'(?m)^path = "\.".*$', 'path = "raw"', type(instrument).recipe())
-    text = re.sub(r'(?m)^title = .*$', 'title = "Demo: a simulated night"', text)
+    text = re.sub(r"(?m)^title = .*$", 'title = "Demo: a simulated night"', text)
     text = re.sub(r"(?m)^# (\[\[targets\]\]|name = |ra = |dec = ).*\n", "", text)
     first = truth.exposures[0]
     window = truth.detector.window

@@ -11,21 +11,19 @@ from albireo.roles import Instrument
 
 
 def command(options: Namespace) -> int:
-    """Write the default recipe of a camera."""
+    """Write a recipe for a camera to start from."""
+    from albireo.scaffold import init
+
     try:
         entry = Registry.discover().get("instrument", options.instrument)
     except RegistryError as error:
         complain(str(error))
         return 2
     assert issubclass(entry.cls, Instrument)
-    text = entry.cls.recipe()
-    if not text:
-        complain(f"the instrument {entry.name!r} brings no recipe; see the examples in the user guide")
-        return 2
     path: Path = options.out or Path(f"{entry.name}.toml")
     if path.exists():
         complain(f"{path} exists already; give another file with --out")
         return 2
-    path.write_text(text, encoding="utf-8")
+    path.write_text(init(entry.cls), encoding="utf-8")
     print(f"{path}: edit it, then: albireo check {path}")
     return 0

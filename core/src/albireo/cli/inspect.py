@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from argparse import Namespace
 from math import isfinite
+from typing import TYPE_CHECKING
 
-from albireo.cli.common import complain
+from albireo.cli.common import complain, listing, terminal
 from albireo.frames import Frames, mjd_to_iso
 from albireo.recipe import DataOptions
 from albireo.registry import Registry, RegistryError
 from albireo.roles import Instrument
 from albireo.run.ingest import Ingested, ingest, raw_files
 from albireo.store import Index
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def command(options: Namespace) -> int:
@@ -57,12 +61,9 @@ def _cameras(options: Namespace) -> list[Instrument]:
 
 
 def _show(camera: Instrument, night: Ingested, every: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
+    console = terminal()
     first, *_ = night.frames
-    table = Table(
+    table = listing(
         "kind", "filter", "exposure", "detector", "set-up", "frames", "first (UTC)", "last", title=camera.name
     )
     order = ("kind", "variant", "filter", "exptime", "detector", "setup")
@@ -94,10 +95,8 @@ def _show(camera: Instrument, night: Ingested, every: bool) -> None:
         console.print(f"{name}: {fate.reason}", markup=False)
 
 
-def _files(frames: Frames) -> object:
-    from rich.table import Table
-
-    table = Table("frame", "kind", "filter", "target", "exposure", "middle (UTC)", "airmass", "gain")
+def _files(frames: Frames) -> Table:
+    table = listing("frame", "kind", "filter", "target", "exposure", "middle (UTC)", "airmass", "gain")
     for frame in frames:
         table.add_row(
             frame.name,

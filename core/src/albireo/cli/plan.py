@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections import Counter
 
-from albireo.cli.common import complain, read_recipe
+from albireo.cli.common import complain, listing, read_recipe, terminal
 from albireo.frames import Frames
 from albireo.plan import Plan, PlanError
 from albireo.recipe import Recipe
@@ -33,11 +33,8 @@ def command(options: Namespace) -> int:
 
 def show(plan: Plan, frames: Frames, recipe: Recipe) -> None:
     """Print a plan."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    masters = Table("master", "frames", "filter", "corrected by", "serves", title="Masters", title_justify="left")
+    console = terminal()
+    masters = listing("master", "frames", "filter", "corrected by", "serves", title="Masters")
     serves = Counter(m.name for chosen in plan.choices.values() for m, _ in chosen.values())
     for master in plan.masters:
         used = ", ".join(sorted(m.name for m in master.masters.values()))
@@ -45,20 +42,19 @@ def show(plan: Plan, frames: Frames, recipe: Recipe) -> None:
         masters.add_row(master.name, str(len(master.frames)), filters, used, str(serves[master.name]))
     if plan.masters:
         console.print(masters)
-    fields = Table("field", "frames", "filters", "first choice as reference", title="Fields", title_justify="left")
+    fields = listing("field", "frames", "filters", "first choice as reference", title="Fields")
     for part in plan.fields:
         filters = ", ".join(dict.fromkeys(f.filter or "(none)" for f in part.frames))
         fields.add_row(part.name, str(len(part.frames)), filters, part.candidates[0].name)
     if plan.fields:
         console.print(fields)
-    science = Table("science frame", "masters", "why", title="Science frames", title_justify="left")
-    for frame in plan.science:
-        chosen = plan.choices[frame.name]
-        names = "\n".join(m.name for m, _ in chosen.values())
-        science.add_row(frame.name, names or "(none)", "\n".join(why for _, why in chosen.values()))
+    science = listing("science frames", "masters", "why", title="Science frames")
+    for (names, reasons), group in _alike(plan).items():
+        which = group[0] if len(group) == 1 else f"{len(group)}: {group[0]} to {group[-1]}"
+        science.add_row(which, "\n".join(names) or "(none)", "\n".join(reasons))
     if plan.science:
         console.print(science)
-    left = Table("left out", "why", title="Left out", title_justify="left")
+    left = listing("frame", "why", title="Left out")
     for name, fate in sorted(plan.fates.items()):
         left.add_row(name, fate.reason)
     if plan.fates:
@@ -70,6 +66,16 @@ def show(plan: Plan, frames: Frames, recipe: Recipe) -> None:
         f"{len(frames)} frames: {len(plan.masters)} masters, {len(plan.science)} science frames; about {seconds:.0f} s "
         f"of work on one core, {disk / 2**20:.0f} MiB of disk, masters within {recipe.executor.memory} of memory"
     )
+
+
+def _alike(plan: Plan) -> dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]]:
+    """Group science frames that get the same masters for the same reasons."""
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for frame in plan.science:
+        chosen = plan.choices[frame.name].values()
+        key = (tuple(master.name for master, _ in chosen), tuple(why for _, why in chosen))
+        groups.setdefault(key, []).append(frame.name)
+    return groups
 
 
 def _cost(plan: Plan, recipe: Recipe) -> tuple[float, float]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 from argparse import Namespace
 
-from albireo.cli.common import complain
+from albireo.cli.common import complain, terminal
 from albireo.registry import Registry
 from albireo.roles import ROLES
 
 
 def command(options: Namespace) -> int:
     """List stages by role, then what cannot be used."""
-    from rich.console import Console
     from rich.table import Table
 
     if options.role is not None and options.role not in ROLES:
@@ -22,13 +21,20 @@ def command(options: Namespace) -> int:
         )
         return 2
     registry = Registry.discover()
-    table = Table("role", "table", "use", "what it does", "from")
-    for entry in registry.entries(options.role):
-        role = ROLES[entry.role]
+    console = terminal()
+    for role in ROLES.values():
+        entries = registry.entries(role.name)
+        if not entries or options.role not in (None, role.name):
+            continue
         brackets = f"[[{role.table}]]" if role.several else f"[{role.table}]"
-        table.add_row(entry.role, brackets.replace("[", "\\["), entry.name, entry.cls.summary(), str(entry.provider))
-    console = Console(highlight=False)
-    console.print(table)
+        console.print(f"{role.name}  {brackets}", markup=False, style="bold")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(ratio=1)
+        table.add_column(no_wrap=True, style="dim")
+        for entry in entries:
+            table.add_row(f"  {entry.name}", entry.cls.summary(), str(entry.provider))
+        console.print(table)
     for broken in registry.broken:
         what = f" ({broken.role} {broken.name})" if broken.role else ""
         console.print(f"cannot be used: {broken.provider}{what}: {broken.reason}", markup=False)

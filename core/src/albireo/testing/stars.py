@@ -10,6 +10,7 @@ maximum of 1.5 pixels and more.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, exp, inf, isfinite, log, pi, sqrt
 from typing import TYPE_CHECKING
 
@@ -155,6 +156,10 @@ def draw_stars(
     return out
 
 
+_points = lru_cache(np.polynomial.legendre.leggauss)
+"""Nodes and weights of a Gauss-Legendre sum between -1 and 1."""
+
+
 def _span(centre: float, reach: int, size: int) -> range:
     """Pixels within reach of a centre that are inside the image."""
     middle = round(centre)
@@ -163,11 +168,11 @@ def _span(centre: float, reach: int, size: int) -> range:
 
 def _integrated(profile: Profile, rows: range, columns: range, x0: float, y0: float, order: int) -> NDArray[np.float64]:
     """Integrate the profile over pixels with a Gauss-Legendre sum of ``order`` points along each axis."""
-    nodes, weights = np.polynomial.legendre.leggauss(order)
+    nodes, weights = _points(order)
     dx = (np.arange(columns.start, columns.stop)[:, None] + 0.5 * nodes - x0).ravel()
     dy = (np.arange(rows.start, rows.stop)[:, None] + 0.5 * nodes - y0).ravel()
     fine = profile.density(dx[None, :], dy[:, None])
     if order == 1:
         return fine
     fine = fine.reshape(len(rows), order, len(columns), order)
-    return np.asarray(np.einsum("iajb,a,b->ij", fine, 0.5 * weights, 0.5 * weights, optimize=True))
+    return np.asarray(np.einsum("iajb,a,b->ij", fine, 0.5 * weights, 0.5 * weights))

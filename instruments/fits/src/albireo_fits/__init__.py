@@ -23,7 +23,7 @@ class Fits(DeclarativeInstrument, name="fits"):
         Values that count in place of the header's and the definition's.
     """
 
-    definition: Path = Field(  # type: ignore[assignment]
+    definition: Path = Field(  # type: ignore[assignment,misc]
         description="TOML file that describes the camera; a relative path starts at the folder of the recipe."
     )
 

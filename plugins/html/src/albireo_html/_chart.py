@@ -211,7 +211,7 @@ def _draw_panel(panel: Panel, x_axis: Axis, pool: dict[tuple[str, ...], int]) ->
         "legend": [one for one in series if one["label"]],
         "y_ticks": [{"at": _percent(1 - at), "text": text} for at, text in y_axis.ticks(max(3, panel.height // 40))],
         "y_range": [y_axis.low, y_axis.high, y_axis.log],
-        "marks": place(panel.marks, x_axis, y_axis, panel.height, points),
+        "marks": place(panel.marks, x_axis, y_axis, (panel.height, panel.height), points),
         "outside": sum(one["outside"] for one in series),
     }
 
@@ -262,6 +262,9 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f}"
 
 
+WIDE, NARROW = 820.0, 300.0
+"""Widths of a panel in CSS pixels for which labels are placed."""
+
 LETTER, LINE = 7.0, 15.0
 """Width of a letter and height of a line of a label in CSS pixels, on the safe side."""
 
@@ -270,14 +273,25 @@ def place(
     marks: Sequence[tuple[float, float, str]],
     x_axis: Axis,
     y_axis: Axis,
-    height: float,
-    points: NDArray[np.float64] | None = None,
+    heights: tuple[float, float],
+    points: NDArray[np.float64],
     gap: float = 7.0,
 ) -> list[dict[str, Any]]:
     """Put labels beside their points so that they cover neither each other nor, where possible, other points.
 
     Labels are placed twice, for a wide and for a narrow window; a label that finds no free place in a narrow window is
     shown in the wide one only, and one that finds none at all is left out. The first marks choose first.
+
+    Parameters
+    ----------
+    marks : sequence of (x, y, text)
+    x_axis, y_axis : Axis
+    heights : tuple of float
+        Of the panel in CSS pixels, in a wide and in a narrow window.
+    points : ndarray, shape (n, 2)
+        All points, in fractions of the axes.
+    gap : float
+        Distance from the point in CSS pixels.
 
     Returns
     -------
@@ -289,9 +303,9 @@ def place(
         {"left": _percent(float(x_axis(x))), "top": _percent(1 - float(y_axis(y))), "text": text}
         for x, y, text in marks
     ]
-    for name, width in (("wide", 820.0), ("narrow", 300.0)):
+    for name, width, height in (("wide", WIDE, heights[0]), ("narrow", NARROW, heights[1])):
         taken: list[tuple[float, float, float, float]] = []
-        spots = np.empty((0, 2)) if points is None else points * (width, -height) + (0, height)
+        spots = points * (width, -height) + (0, height)
         for label, (x, y, text) in zip(drawn, marks, strict=True):
             px, py = float(x_axis(x)) * width, (1 - float(y_axis(y))) * height
             label[name] = _corner(px, py, LETTER * len(text), width, height, taken, spots, gap)

@@ -52,6 +52,11 @@ class Curve:
         return str(self.meta("METHOD")) + (f", r = {aperture:g} pixel" if isfinite(aperture) else "")
 
     @property
+    def points(self) -> int:
+        """Number of points with a flux."""
+        return int(np.isfinite(floats(self.table, "flux")).sum())
+
+    @property
     def scatter(self) -> float:
         """Robust point-to-point scatter, relative."""
         return float(self.meta("SCATTER", np.nan))
@@ -69,8 +74,8 @@ class Curve:
     @property
     def transparency(self) -> NDArray[np.float64]:
         """What the sky let through in each frame, in the unit of the step that found it; empty if none did."""
-        steps = self.meta("STEPS", {})
-        values = np.asarray(steps.get("transparency", ()), dtype=np.float64)
+        said = [step["transparency"] for step in self.meta("STEPS", {}).values() if "transparency" in step]
+        values = np.array([np.nan if value is None else value for value in said[-1]] if said else [], dtype=np.float64)
         return values if len(values) == len(self.table) else np.empty(0)
 
 
@@ -109,19 +114,24 @@ class Clock:
         return (days - self.start) * self.factor
 
 
-def curves_section(run: Results, curves: list[Curve]) -> list[dict[str, Any]]:
-    """One block for each target: chart, and a table of all its curves."""
+def curves_section(run: Results, curves: list[Curve], targets: set[str]) -> list[dict[str, Any]]:
+    """One block for each target: chart, and a table of all its curves.
+
+    A star that is only drawn because there is no target gets no check star.
+    """
     shown = chosen(curves)
     colour = hues([curve.band for curve in shown])
-    checked = {star for curve in shown if len(curve.comparisons) > 1 for star in curve.comparisons}
+    checked = {star for curve in shown if curve.name in targets for star in curve.comparisons}
     measured = _Measurements(run, checked) if checked else None
     blocks = []
     for name in dict.fromkeys(curve.name for curve in shown):
         mine = [curve for curve in shown if curve.name == name]
+        drawable = [curve for curve in mine if curve.points]
+        check = measured if name in targets else None
         blocks.append(
             {
                 "name": name,
-                "chart": draw(_chart(name, mine, colour, measured)),
+                "chart": draw(_chart(name, drawable, colour, check)) if drawable else None,
                 "rows": [_row(curve, curve in mine) for curve in curves if curve.name == name],
             }
         )
@@ -132,7 +142,7 @@ def _row(curve: Curve, shown: bool) -> dict[str, Any]:
     return {
         "band": curve.band,
         "method": curve.method,
-        "points": int(np.isfinite(floats(curve.table, "flux")).sum()),
+        "points": curve.points,
         "scatter": scatter(curve.scatter),
         "expected": scatter(curve.expected),
         "comparisons": len(curve.comparisons),
@@ -155,7 +165,7 @@ def _chart(name: str, curves: list[Curve], colour: dict[str, str], measured: _Me
         if check is not None:
             panels.append(check)
         sentences.append(
-            f"{curve.band}: {plural(int(np.isfinite(floats(curve.table, 'flux')).sum()), 'point')}, "
+            f"{curve.band}: {plural(curve.points, 'point')}, "
             f"scatter {scatter(curve.scatter)}, expected {scatter(curve.expected)}"
         )
     xlabel = f"{clock.unit} since {system} {start:.5f}"
@@ -175,7 +185,15 @@ def _curve_panel(curve: Curve, hue: str, clock: Clock) -> Panel:
             picked = [name for name, ok in zip(names, what, strict=True) if ok]
             series.append(
                 Series(
-                    clock(time[what]), flux[what], label, hue, err[what], style, 4.5, picked, faint=binned is not None
+                    clock(time[what]),
+                    flux[what],
+                    label,
+                    hue,
+                    err[what],
+                    style,
+                    4.5 if style == "dots" else 6,
+                    picked,
+                    faint=binned is not None,
                 )
             )
     if binned is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from albireo import MASKED, flags_of
-from albireo_html._chart import Axis, place
+from albireo_html._chart import NARROW, WIDE, Axis, place
 from albireo_html._picture import asinh, ink, shrink
 from albireo_html._stars import Band
 from albireo_html._values import floats, plural, texts
@@ -41,7 +41,7 @@ def fields_section(run: Results, found: list[Band]) -> list[dict[str, Any]]:
         title = " · ".join(filter(None, (entry.target, entry.detector))) or entry.name
         sources = _sources(catalogue, _comparisons(found, entry.target, entry.detector), nx, ny)
         named = [(one["x"], one["y"], one["label"]) for one in sources if one["label"]]
-        width = 820.0
+        spots = np.array([[(one["x"] + 0.5) / nx, (one["y"] + 0.5) / ny] for one in sources]).reshape(-1, 2)
         across, up = Axis(-0.5, nx - 0.5, False), Axis(-0.5, ny - 0.5, False)
         blocks.append(
             {
@@ -53,7 +53,7 @@ def fields_section(run: Results, found: list[Band]) -> list[dict[str, Any]]:
                 "ny": ny,
                 "picture": ink(asinh(small, low, high), low, high),
                 "sources": sources,
-                "marks": place(named, across, up, width * ny / nx, gap=10.0),
+                "marks": place(named, across, up, (WIDE * ny / nx, NARROW * ny / nx), spots, gap=10.0),
                 "alt": f"The reference frame {entry.reference} with {plural(len(catalogue), 'catalogued source')}"
                 + "".join(
                     f"; {one['label']} at x {one['x']:.0f}, y {one['y']:.0f}"

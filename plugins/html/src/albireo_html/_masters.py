@@ -8,12 +8,10 @@ import numpy as np
 
 from albireo import MASKED, flags_of, variance_of
 from albireo_html._chart import SPAN
-from albireo_html._frames import split_notes
-from albireo_html._picture import Picture, colour, limits, linear, shrink
-from albireo_html._values import DASH, number, texts
+from albireo_html._picture import Picture, colour, cuts, linear, shrink
+from albireo_html._values import DASH, number
 
 if TYPE_CHECKING:
-    from astropy.table import Table
     from numpy.typing import NDArray
 
     from albireo import Results
@@ -22,24 +20,25 @@ THUMBNAIL, BUDGET = 300, 16
 """Longest side of a thumbnail in pixels, and the number of masters above which thumbnails are made smaller."""
 
 BINS = 60
+CONTRAST, TAILS = 4.0, 8.0
+"""How many robust standard deviations from the median a picture and a histogram reach."""
+
 SAMPLE = 400_000
 """Pixels that statistics are taken from: with so many a median is known to a few thousandths of the noise."""
 
 _KNOWN_CARDS = {"BUNIT", "SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "HISTORY", "COMMENT", ""}
 
 
-def masters_section(run: Results, frames: Table) -> list[dict[str, Any]]:
+def masters_section(run: Results) -> list[dict[str, Any]]:
     """One block for each master, one image in memory at a time."""
     size = int(THUMBNAIL * min(1.0, (BUDGET / max(len(run.masters), 1)) ** 0.5))
-    notes = {name: split_notes(text) for name, text in zip(texts(frames, "name"), texts(frames, "notes"), strict=True)}
-    general = set.intersection(*map(set, notes.values())) if notes else set()  # said once, under Frames
     blocks = []
     for master in run.masters:
         image = master.read()
         data = np.where(flags_of(image) & np.uint16(MASKED), np.float32(np.nan), image.data)
         sample = _sample(data)
         small = shrink(data, size)
-        low, high = limits(small)
+        low, high = cuts(small, CONTRAST)
         spread = _mad(sample)
         variance = variance_of(image)
         unit = str(image.unit)
@@ -63,9 +62,6 @@ def masters_section(run: Results, frames: Table) -> list[dict[str, Any]]:
                     ("masked", f"{number(100 * float(np.isnan(data).mean()), 2)} %"),
                 ],
                 "meta": {key: value for key, value in master.meta.items() if key not in _KNOWN_CARDS},
-                "notes": list(
-                    dict.fromkeys(note for name in master.frames for note in notes.get(name, []) if note not in general)
-                ),
             }
         )
     return blocks
@@ -99,11 +95,9 @@ def _mad(values: NDArray[np.float64]) -> float:
 
 def _histogram(values: NDArray[np.float64]) -> dict[str, str] | None:
     """Count pixels by value, as an area on the grid; None if all values are equal."""
-    if not values.size:
+    if not values.size or values.min() == values.max():
         return None
-    low, high = np.percentile(values, [0.2, 99.8])
-    if not high > low:
-        return None
+    low, high = cuts(values, TAILS)
     count, edges = np.histogram(values, BINS, (low, high))
     x = np.rint((edges - low) / (high - low) * SPAN).astype(int)
     y = np.rint((1 - count / count.max()) * SPAN).astype(int)

@@ -94,7 +94,7 @@ def alignment_section(night: Night) -> dict[str, Any] | None:
         "total": len(dx),
         "drift": number(float(np.hypot(np.nanmax(dx) - np.nanmin(dx), np.nanmax(dy) - np.nanmin(dy)))),
         "rms": number(_median(night.values("align_rms")), 2),
-        "matched": f"{_median(night.values('matched')):g}",
+        "matched": f"{_median(night.values('matched')):.0f}",
     }
     alt = f"Alignment of {plural(facts['aligned'], 'frame')} against time; the field moved over {facts['drift']} pixel."
     return {"chart": draw(Chart(panels, night.xlabel, alt)), **facts}

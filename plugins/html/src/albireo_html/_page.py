@@ -18,8 +18,8 @@ from albireo_html._masters import caption, masters_section
 from albireo_html._methods import methods, timing
 from albireo_html._night import Night, alignment_section, conditions_section
 from albireo_html._picture import gradient
-from albireo_html._stars import BEST, Band, bands, stars_section
-from albireo_html._values import DASH, duration, grouped, number, plural, scatter
+from albireo_html._stars import BEST, VARIABLE, Band, bands, stars_section
+from albireo_html._values import DASH, duration, grouped, number, plural, scatter, texts
 
 if TYPE_CHECKING:
     from albireo import Results
@@ -34,6 +34,8 @@ def render(run: Results, folder: Path, max_rows: int) -> str:
     curves = read_curves(run, base)
     shown = chosen(curves)
     found = bands(run.stars, shown) if (run.folder / "stars.ecsv").exists() else []
+    targets = {name for band in found for name in texts(band.table, "name") if name}
+    wanted = [curve for curve in shown if curve.name in targets]
     night = Night(frames)
     table = counts(frames)
     environment = Environment(
@@ -44,23 +46,29 @@ def render(run: Results, folder: Path, max_rows: int) -> str:
         undefined=StrictUndefined,
     )
     environment.filters |= {"grouped": grouped, "number": number, "plural": plural}
-    environment.globals |= {"span": SPAN, "gradient": gradient(), "caption": caption, "fates": FATES}
+    environment.globals |= {
+        "span": SPAN,
+        "gradient": gradient(),
+        "caption": caption,
+        "fates": FATES,
+        "limit": f"{VARIABLE:g}",
+    }
     conditions = conditions_section(night, shown)
     return environment.get_template("index.html").render(
         base=base,
         summary=run.summary,
         title=run.summary["title"] or "Untitled run",
-        verdict=_verdict(table, shown, found),
-        warnings=_warnings([text for text in said if text not in noted], table, shown),
+        verdict=_verdict(table, wanted, shown, found),
+        warnings=_warnings([text for text in said if text not in noted], table, wanted),
         remarks=noted,
-        tiles=_tiles(run, table, shown, found, conditions, night),
-        curves=curves_section(run, curves),
+        tiles=_tiles(run, table, wanted, found, conditions, night),
+        curves=curves_section(run, curves, targets),
         stars=stars_section(found),
         counts=table,
         total=len(frames),
         reasons=reasons(frames),
         rows=rows(frames, max_rows),
-        masters=masters_section(run, frames),
+        masters=masters_section(run),
         alignment=alignment_section(night),
         conditions=conditions,
         science=len(night),
@@ -78,16 +86,16 @@ def _science(table: list[dict[str, Any]]) -> tuple[int, int]:
     return sum(row["used"] for row in science), sum(row["total"] for row in science)
 
 
-def _verdict(table: list[dict[str, Any]], shown: list[Curve], found: list[Band]) -> str:
-    """Say in one sentence how the night went."""
+def _verdict(table: list[dict[str, Any]], wanted: list[Curve], shown: list[Curve], found: list[Band]) -> str:
+    """Say in one sentence how the night went; ``wanted`` are the curves of targets among those ``shown``."""
     used, total = _science(table)
     parts = [f"{grouped(used)} of {plural(total, 'science frame')} used" if total else "There is no science frame"]
-    names = list(dict.fromkeys(curve.name for curve in shown))
-    parts += [sentence([curve for curve in shown if curve.name == name]) for name in names[:3]]
+    names = list(dict.fromkeys(curve.name for curve in wanted))
+    parts += [sentence([curve for curve in wanted if curve.name == name]) for name in names[:3]]
     if len(names) > 3:
-        parts.append(f"{plural(len(names) - 3, 'more star')} below")
-    if not shown and used:
-        parts.append("there is no light curve")
+        parts.append(f"{plural(len(names) - 3, 'more target')} below")
+    if used and not wanted:
+        parts.append("no target is followed" + (", the brightest stars are drawn" if shown else ""))
     best = [band for band in found if isfinite(band.best)]
     if best:
         quietest = min(best, key=lambda band: band.best)

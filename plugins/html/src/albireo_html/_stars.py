@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from albireo import Flag
 from albireo_html._chart import Chart, Panel, Series, draw
 from albireo_html._curves import Curve
 from albireo_html._values import MMAG, floats, number, plural, scatter, texts
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 VARIABLE = 3.0
 """A star that scatters by more than so many times its expected error is a candidate."""
+
+SPOILING = int(Flag.SATURATED | Flag.BLEED | Flag.EDGE)
+"""What a star must not have in any frame to be a candidate."""
 
 LABELS = 20
 """Most variable candidates that get a label in a chart; the table has them all."""
@@ -61,9 +65,14 @@ class Band:
         return self.column("scatter") / np.where(expected > 0, expected, np.nan)
 
     @property
+    def spoilt(self) -> NDArray[np.bool_]:
+        """Which stars scatter for a reason that is not theirs: saturation, or an aperture beyond the edge."""
+        return (np.nan_to_num(self.column("flags")).astype(np.int64) & SPOILING) != 0
+
+    @property
     def candidates(self) -> NDArray[np.int64]:
         """Rows of variable candidates, the most conspicuous first."""
-        ratio = np.nan_to_num(self.ratio)
+        ratio = np.where(self.spoilt, 0, np.nan_to_num(self.ratio))
         rows = np.flatnonzero(ratio > VARIABLE)
         return rows[np.argsort(-ratio[rows], kind="stable")]
 
@@ -104,6 +113,7 @@ def stars_section(found: list[Band]) -> list[dict[str, Any]]:
             "method": band.method,
             "stars": len(band.table),
             "chart": draw(_chart(band)),
+            "spoilt": int(np.count_nonzero(band.spoilt & (np.nan_to_num(band.ratio) > VARIABLE))),
             "comparisons": _rows(
                 band, np.flatnonzero(band.comparisons)[np.argsort(-band.column("comparison")[band.comparisons])]
             ),
@@ -141,12 +151,14 @@ def _chart(band: Band) -> Chart:
     target, candidate = band.targets, np.zeros(len(flux), dtype=bool)
     candidate[band.candidates] = True
     comparison = band.comparisons & ~target
+    spoilt = band.spoilt & ~(target | comparison)
     series = []
     line = _expected(flux, band.column("expected") * MMAG)
     if line is not None:
         series.append(Series(*line, "expected error", "ink", style="line", size=1.5))
     for what, label, hue, style, size in (
-        (~(target | candidate | comparison), "other stars", "grey", "dots", 5.0),
+        (~(target | candidate | comparison | spoilt), "other stars", "grey", "dots", 5.0),
+        (spoilt, "saturated or at the edge", "grey", "rings", 6.0),
         (comparison, "comparison stars", "blue", "rings", 9.0),
         (candidate & ~target & ~comparison, f"scatter > {VARIABLE:g} × expected", "red", "dots", 7.0),
         (target, "targets", "gold", "dots", 10.0),
@@ -171,12 +183,28 @@ def _chart(band: Band) -> Chart:
 def _expected(
     flux: NDArray[np.float64], expected: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Draw a smooth line through the expected errors: a parabola in the logarithms; None for fewer than four stars."""
+    """Draw a line through the expected errors; None for fewer than four stars or if their fluxes are all alike.
+
+    The square of a relative error is a constant floor, the photons of the star, which go with 1/flux, and the noise
+    below it, which goes with 1/flux² (Howell 2006, Handbook of CCD Astronomy, section 4.4). The three amounts are
+    fitted to the relative errors by least squares, none of them negative.
+    """
     good = (flux > 0) & (expected > 0) & np.isfinite(flux) & np.isfinite(expected)
-    x, y = np.log10(flux[good]), np.log10(expected[good])
-    if x.size < 4 or np.ptp(x) < 0.1:
+    f, variance = flux[good], expected[good] ** 2
+    if f.size < 4 or f.max() < 1.2 * f.min():
         return None
-    middle = x.mean()
-    curve = np.polynomial.Polynomial.fit(x - middle, y, 2)
-    grid = np.linspace(x.min(), x.max(), 60)
-    return 10**grid, 10 ** curve(grid - middle)
+    middle = float(np.median(f))
+
+    def terms(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([np.ones_like(x), middle / x, (middle / x) ** 2]).T
+
+    design = terms(f) / variance[:, None]
+    best, least = np.zeros(3), np.inf
+    for used in ([0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]):
+        amount = np.zeros(3)
+        amount[used] = np.linalg.lstsq(design[:, used], np.ones(f.size), rcond=None)[0]
+        misfit = float(np.sum((design @ amount - 1) ** 2))
+        if (amount >= 0).all() and misfit < least:
+            best, least = amount, misfit
+    grid = np.geomspace(f.min(), f.max(), 60)
+    return grid, np.sqrt(terms(grid) @ best)

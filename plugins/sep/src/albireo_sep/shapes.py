@@ -85,10 +85,10 @@ def measure(signal: NDArray[np.float32], x: NDArray[np.float64], y: NDArray[np.f
     """
     few = slice(0, BRIGHTEST)
     for _ in range(2):
-        typical = np.nanmedian(_measure(signal, x[few], y[few], sigma).fwhm) / FWHM_PER_SIGMA
-        if not np.isfinite(typical):
+        widths = _measure(signal, x[few], y[few], sigma).fwhm
+        if not np.isfinite(widths).any():
             break
-        sigma = float(typical)
+        sigma = float(np.nanmedian(widths)) / FWHM_PER_SIGMA
     side = 2 * _reach(sigma) + 1
     size = max(1, CHUNK // side**2)
     parts = [_measure(signal, x[i : i + size], y[i : i + size], sigma) for i in range(0, len(x), size)]

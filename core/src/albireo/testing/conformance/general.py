@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from functools import lru_cache
 
 from pydantic import ValidationError
 
@@ -72,16 +73,22 @@ def is_light_to_import(stage: Stage) -> None:
         found = None
     if found is None or module == "__main__":
         skip(f"module {module!r} cannot be imported by its name")
-    code = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    require(run.returncode == 0, f"import of {module} failed in a new interpreter: {run.stderr.strip()[-300:]}")
-    if run.stdout.strip():
-        heavy = ", ".join(run.stdout.split())
+    heavy, trouble = _imports(module)
+    require(not trouble, f"import of {module} failed in a new interpreter: {trouble}")
+    if heavy:
         warnings.warn(
-            f"import of {module} also imports {heavy}; move such imports into the methods that need them",
+            f"import of {module} also imports {', '.join(heavy)}; move such imports into the methods that need them",
             ConformanceWarning,
             stacklevel=2,
         )
+
+
+@lru_cache
+def _imports(module: str) -> tuple[list[str], str]:
+    """Import a module in a new interpreter: heavy libraries that came with it, and what went wrong."""
+    code = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return (run.stdout.split(), "") if run.returncode == 0 else ([], run.stderr.strip()[-300:] or "it ended")
 
 
 CHECKS: list[Check] = [

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +50,6 @@ PHASE = 0.01
 LINEARITY = 0.005
 
 
-@lru_cache(maxsize=4)
 def _stars() -> Picture:
     """Isolated stars with signal to noise from 12 to 80: bright enough to count, too faint for pixel phases to show."""
     scene = Scene.grid(SHAPE, 40.0, 9000.0, 900.0, seed=11)

@@ -1,0 +1,155 @@
+"""Masters against ccdproc.combine: seconds and peak memory, files to master, in one process and one after the other.
+
+Run with ``pytest tests/benchmarks/test_bench_masters.py --benchmark-only -s``. Frames have ``ALBIREO_BENCH_SIZE``
+squared pixels (1024 if not set; ``full`` is 3072 x 3080), unsigned 16-bit, freshly written and so in the page cache.
+Nothing is asserted about time. Ratios are printed and kept in ``extra_info``:
+
+* ``ratio``: seconds of ccdproc.combine from files, over ours from files;
+* ``ratio_kernel``: the same seconds over those of the kernel alone, on pixels in memory;
+* ``peak_mib``, ``peer_peak_mib``: growth of the peak resident size (``ru_maxrss``) of a process of its own while it
+  combines, after all imports and a first small master. Pages of memory-mapped files count.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from albireo import Frame, Frames, Section, Stack, Strip, image, read_pixels
+
+pytest.importorskip("albireo_combine")
+
+SIZE = os.environ.get("ALBIREO_BENCH_SIZE", "1024")
+SHAPE = (3080, 3072) if SIZE == "full" else (int(SIZE), int(SIZE))
+STRIP_BYTES = 64 << 20
+METHODS = {"median": {"method": "median"}, "clipped-mean": {"method": "average", "sigma_clip": True}}
+
+
+class FileStack(Stack):
+    """Raw files as a stack: strips are read from every file, on two threads."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.frames = Frames(Frame(path) for path in paths)
+        self.shape, self.unit = read_pixels(paths[0]).shape, "adu"
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index):  # noqa: ANN001, ANN204
+        return image(read_pixels(self.frames[index].path))
+
+    def strips(self, scale=None):  # noqa: ANN001, ANN201
+        ny, nx = self.shape
+        rows = max(1, min(ny, STRIP_BYTES // (4 * nx * len(self))))
+        buffer = np.empty((len(self), rows, nx), dtype=np.float32)
+        with ThreadPoolExecutor(2) as pool:
+            for start in range(0, ny, rows):
+                stop = min(start + rows, ny)
+                part = buffer[:, : stop - start]
+
+                def fill(index: int, start: int = start, stop: int = stop, part: np.ndarray = part) -> None:
+                    part[index] = read_pixels(self.frames[index].path, region=Section(start, stop, 0, nx))
+
+                list(pool.map(fill, range(len(self))))
+                yield Strip(slice(start, stop), part)
+
+
+def ours(paths: list[str], method: str) -> np.ndarray:
+    from albireo_combine import Combine
+
+    return Combine(kind="bias", method=method).build(FileStack(paths)).data
+
+
+def peer(paths: list[str], method: str) -> np.ndarray:
+    import ccdproc
+
+    return ccdproc.combine(paths, unit="adu", dtype=np.float32, mem_limit=16e9, **METHODS[method]).data
+
+
+def kernel(data: np.ndarray, method: str) -> None:
+    from albireo_combine import engine, rules
+
+    n, pixels = data.shape
+    block = engine.block_function(n)
+    out = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
+    options = (rules.METHODS[method], 9.0, 0.0, 3.0, 3.0, 1.0, 5, rules.variance_factors(method, n))
+
+    def work(start: int) -> None:
+        block(data, start, min(start + engine.BLOCK, pixels), *options, *out, np.zeros(2, np.int64))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, range(0, pixels, engine.BLOCK)))
+
+
+def write_frames(folder: Path, n: int, shape: tuple[int, int]) -> list[str]:
+    from astropy.io import fits
+
+    rng = np.random.default_rng(1)
+    paths = []
+    for index in range(n):
+        pixels = np.round(rng.normal(1000.0, 3.0, shape))
+        pixels[rng.integers(0, shape[0], 500), rng.integers(0, shape[1], 500)] += 2000.0
+        path = folder / f"bias{index:03d}.fits"
+        fits.writeto(path, pixels.astype(np.uint16))
+        paths.append(str(path))
+    return paths
+
+
+def peak_growth(who: str, paths: list[str], small: list[str], method: str) -> float:
+    """MiB by which combining raises the peak resident size of a fresh process."""
+    code = (
+        f"import sys, resource; sys.path.insert(0, {str(Path(__file__).parent)!r}); import {Path(__file__).stem} as b\n"
+        f"peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        f"b.{who}({small!r}, {method!r}); before = peak(); b.{who}({paths!r}, {method!r}); print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [10, 30])
+def test_bench_master(benchmark, tmp_path: Path, n: int, method: str) -> None:
+    pytest.importorskip("ccdproc")
+    (tmp_path / "small").mkdir()
+    paths, small = write_frames(tmp_path, n, SHAPE), write_frames(tmp_path / "small", 3, (64, 64))
+    peer(small, method)  # imports
+
+    start = time.perf_counter()
+    reference = peer(paths, method)
+    peer_seconds = time.perf_counter() - start
+    master = benchmark.pedantic(ours, args=(paths, method), rounds=5, warmup_rounds=1)
+    if method == "median":
+        np.testing.assert_array_equal(master, reference)
+    else:
+        # The peer rejects by the plain standard deviation, and keeps what ours rejects in short columns.
+        assert np.median(np.abs(master - reference)) < 0.1
+
+    data = np.stack([read_pixels(path).reshape(-1) for path in paths])
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        kernel(data, method)
+        times.append(time.perf_counter() - start)
+    seconds, kernel_seconds = benchmark.stats.stats.median, float(np.median(times))
+    peak, peer_peak = (peak_growth(who, paths, small, method) for who in ("ours", "peer"))
+    benchmark.extra_info.update(
+        shape=list(SHAPE),
+        peer_seconds=peer_seconds,
+        kernel_seconds=kernel_seconds,
+        ratio=peer_seconds / seconds,
+        ratio_kernel=peer_seconds / kernel_seconds,
+        peak_mib=peak,
+        peer_peak_mib=peer_peak,
+    )
+    print(
+        f"\n{method} of {n} frames of {SHAPE[1]} x {SHAPE[0]}: {seconds:.3f} s from files, {kernel_seconds:.3f} s kernel; "
+        f"ccdproc.combine {peer_seconds:.2f} s = {peer_seconds / seconds:.0f} times, {peer_seconds / kernel_seconds:.0f} "
+        f"times the kernel; peak memory +{peak:.0f} MiB against +{peer_peak:.0f} MiB"
+    )
