@@ -64,7 +64,7 @@ class Circle(Photometer):
         rows = slice(max(round(y) - reach, 0), round(y) + reach + 1)
         columns = slice(max(round(x) - reach, 0), round(x) + reach + 1)
         yy, xx = np.mgrid[rows, columns][:, : ny - rows.start, : nx - columns.start]
-        fine = (np.arange(10) + 0.5) / 10 - 0.5
+        fine = (np.arange(5) + 0.5) / 5 - 0.5
         dx, dy = (axis[..., None] + fine for axis in (xx - x, yy - y))
         weight = (dx[..., None, :] ** 2 + dy[..., :, None] ** 2 < self.radius**2).mean(axis=(-1, -2))
         edge = min(x, y, nx - 1 - x, ny - 1 - y) < self.radius

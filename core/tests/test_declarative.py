@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import Field
 
-from albireo import CameraDefinition, DeclarativeInstrument, Flag, FrameError, Section, iso_to_mjd, load_definition
+from albireo import (
+    CameraDefinition,
+    DeclarativeInstrument,
+    Flag,
+    FrameError,
+    Section,
+    iso_to_mjd,
+    load_definition,
+    mjd_to_iso,
+)
 
 START = "2020-01-02T03:04:05.25"
 EXAMPLE = "[example]\nNAXIS1 = 30\nNAXIS2 = 20\n"
@@ -164,6 +176,62 @@ def test_a_value_that_is_no_number_names_file_keyword_and_what_would_be_right(ca
 def test_a_sexagesimal_value_under_a_plain_rule_says_which_unit_to_set(camera, night):
     with pytest.raises(FrameError, match="it should be a number; for sexagesimal texts set unit = 'hms' or 'dms'"):
         one(camera('[frame]\nra = "RA"'), night({"RA": "08:18:29.9"}))
+
+
+@pytest.mark.parametrize(
+    ("rule", "cards", "note"),
+    [
+        ('gain = "X"', {"X": 0.0}, "gain unknown: X = 0.0 cannot be"),
+        ('read_noise = "X"', {"X": -1}, "read noise unknown: X = -1 cannot be"),
+        ('airmass = "X"', {"X": 0}, "airmass unknown: X = 0 cannot be"),
+        ('dec = "X"', {"X": "99"}, "dec unknown: X = '99' cannot be"),
+        ('temperature = "X"', {"X": -999}, "temperature unknown: X = -999 cannot be"),
+    ],
+)
+def test_a_value_that_cannot_be_is_unknown_and_noted(camera, night, rule, cards, note):
+    frame = one(camera(f"kinds = [{{ kind = 'other' }}]\n[frame]\n{rule}"), night(cards))
+    assert math.isnan(getattr(frame, rule.split(" = ")[0]))
+    assert frame.notes == (note,)
+
+
+@pytest.mark.parametrize("value", [-1.0, 1e30])
+def test_an_impossible_exposure_time_is_refused(camera, night, value):
+    with pytest.raises(FrameError, match=r"exptime cannot be read from EXPTIME = .*; it should be from 0 to 1e\+06 s"):
+        one(camera('[frame]\nexptime = "EXPTIME"'), night({"EXPTIME": value}))
+
+
+JUNK = [True, False, 0, -1, 10**15, 1e300, "", "x", ",", "nan", "inf", "::", "1:2:3", "[0:1,2:1]", "T", "2020"]
+
+
+@given(st.dictionaries(st.sampled_from("ABCDEFGHIJ"), st.sampled_from(JUNK)))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_header_does_worse_than_a_frame_error(camera, cards):
+    stage = camera(
+        """
+        kinds = [{ kind = "bias", when = { A = 0, B = "x*" } }, { kind = "science", when = { C = true } }]
+        [identity]
+        A = ["T", 1, false]
+        [frame]
+        filter = { keyword = ["A", ["B", "C"]], drop = ["x"] }
+        exptime = "D"
+        start = { keyword = "E", time = "F" }
+        mid = { keyword = "G", format = "jd" }
+        ra = { keyword = "H", unit = "hms" }
+        dec = { keyword = "H", unit = "dms" }
+        airmass = { keyword = "I", unit = "altitude" }
+        scale = { keyword = "I", times = "B" }
+        gain = "D"
+        trim = "J"
+        [setup]
+        binning = "B"
+        """
+    )
+    header = fits.Header({"NAXIS": 2, "NAXIS1": 30, "NAXIS2": 20, **cards})
+    stage.owns(header, Path("/junk.fits"))
+    with suppress(FrameError):
+        frame = stage.frame(header, Path("/junk.fits"), 0)
+        assert frame.shape == (20, 30)
+        mjd_to_iso(frame.mid)
 
 
 # --- which value counts -------------------------------------------------------------------------------------------

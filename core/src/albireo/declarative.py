@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from math import asin, degrees, isclose, isfinite, nan, radians, sin
+from math import asin, degrees, inf, isclose, isfinite, nan, radians, sin
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -222,6 +223,23 @@ _UNITS = {
     "height": "m",
 }
 
+_POSSIBLE = {
+    "gain": (1e-6, 1e6),
+    "read_noise": (0.0, 1e6),
+    "saturation": (1.0, 1e12),
+    "scale": (1e-6, 1e6),
+    "airmass": (1.0, 100.0),
+    "ra": (0.0, 360.0),
+    "dec": (-90.0, 90.0),
+    "temperature": (-ZERO_CELSIUS, 1000.0),
+    "longitude": (-360.0, 360.0),
+    "latitude": (-90.0, 90.0),
+}
+"""What a header may say without being wrong; cameras write 0, -1 or 99 for what they do not know."""
+
+LONGEST_EXPOSURE = 1e6  # s
+FIRST_MJD, LAST_MJD = -678575.0, 2973483.0  # years 1 to 9999, as far as calendars go
+
 
 class _Reading:
     """One header on its way to a frame."""
@@ -314,6 +332,10 @@ class _Reading:
         factor = self._factor(quantity, rule)
         key, raw = self._first(rule.keyword, rule.unknown)
         said = nan if raw is None else self._convert(quantity, rule, key, raw) * factor
+        low, high = _POSSIBLE.get(quantity, (-inf, inf))
+        if said < low or said > high:
+            self.notes.append(f"{quantity.replace('_', ' ')} unknown: {key} = {_quote(raw)} cannot be")
+            raw, said = None, nan
         fixed = nan if rule.value is None else rule.value * factor
         name, unit = quantity.replace("_", " "), _UNITS.get(quantity, "")
         of = f" ({rule.source})" if rule.source else ""
@@ -344,7 +366,7 @@ class _Reading:
         key, raw = self._first(rule.times)
         if raw is None:
             return nan
-        first = _float(str(raw).replace("x", " ").split()[0])
+        first = _float(re.split(r"[\sx,]", str(raw), maxsplit=1)[0])
         if first is None:
             raise self._fail(quantity, key, raw, "a number, or numbers such as '2 2'")
         return first
@@ -365,6 +387,8 @@ class _Reading:
         if value is None:
             hint = "; for sexagesimal texts set unit = 'hms' or 'dms'" if sexagesimal(str(raw)) is not None else ""
             raise self._fail(quantity, key, raw, f"a number{hint}")
+        if quantity == "exptime" and not 0.0 <= value <= LONGEST_EXPOSURE:
+            raise self._fail(quantity, key, raw, f"from 0 to {LONGEST_EXPOSURE:g} s")
         if rule.unit == "west":
             return -value
         if rule.unit == "K":
@@ -398,7 +422,10 @@ class _Reading:
             number = _float(raw)
             if number is None:
                 raise self._fail(quantity, key, raw, f"a number ({rule.format.upper()})")
-            return number - (JD_OF_MJD_ZERO if rule.format == "jd" else 0.0) - rule.offset / 24.0
+            number -= JD_OF_MJD_ZERO if rule.format == "jd" else 0.0
+            if not FIRST_MJD <= number <= LAST_MJD:
+                raise self._fail(quantity, key, raw, f"a date of years 1 to 9999 ({rule.format.upper()})")
+            return number - rule.offset / 24.0
         text = str(raw)
         if rule.time and ":" not in text:
             clock, time = self._first(rule.time, rule.unknown)

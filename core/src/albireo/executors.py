@@ -13,10 +13,11 @@ import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from albireo.frames import FrameError
 from albireo.roles import Executor, Item, Outcome, Result
@@ -47,65 +48,102 @@ class Processes(Executor, name="processes"):
 
     jobs: int = Field(0, ge=0, description="Number of worker processes; 0 means one for each core this run may use.")
 
+    _pool: _Pool | None = PrivateAttr(None)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Keep the workers, once started, for all calls of `map` inside."""
+        if self._pool is not None:
+            yield
+            return
+        with _Pool() as pool:
+            self._pool = pool
+            try:
+                yield
+            finally:
+                self._pool = None
+
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:
         """Run the items in workers; outcomes come as they are ready."""
         wanted = min(self.jobs or available_cores(), len(items))
         if wanted <= 1:
             yield from Serial(memory=self.memory).map(work, items)
             return
-        # Pickled once here, and not anew for each worker.
-        payload = pickle.dumps(work)
-        context = mp.get_context("spawn")
-        queue = iter(enumerate(items))
-        busy: dict[Connection, tuple[Any, int | None]] = {}
+        with self.session():
+            assert self._pool is not None
+            yield from self._pool.map(work, items, wanted)
 
-        def start() -> None:
-            job = next(queue, None)
-            if job is None:
-                return
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, payload), daemon=True)
-            with one_thread():
-                process.start()
-            theirs.close()
-            ours.send(job)
-            busy[ours] = (process, job[0])
+
+class _Pool:
+    """Worker processes that wait for work."""
+
+    def __init__(self) -> None:
+        self._context = mp.get_context("spawn")
+        self._idle: list[tuple[Connection, Any]] = []
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        while self._idle:
+            connection, process = self._idle.pop()
+            connection.close()  # the worker reads the end and leaves
+            process.join()
+
+    def map(self, work: Callable[[Item], Result], items: Sequence[Item], wanted: int) -> Iterator[Outcome[Result]]:
+        """Run the items in at most so many workers."""
+        payload = pickle.dumps(work)  # once here, and not anew for each worker
+        queue = iter(enumerate(items))
+        busy: dict[Connection, tuple[Any, int]] = {}
+
+        def give(connection: Connection, process: Any, job: tuple[int, Item]) -> None:
+            busy[connection] = (process, job[0])
+            with suppress(BrokenPipeError):  # it has just died; the next wait will tell
+                connection.send(job)
+
+        def start(job: tuple[int, Item]) -> None:
+            connection, process = self._idle.pop() if self._idle else self._spawn()
+            with suppress(BrokenPipeError):
+                connection.send_bytes(payload)
+            give(connection, process, job)
 
         try:
-            for _ in range(wanted):
-                start()
+            for first in islice(queue, wanted):
+                start(first)
             while busy:
                 for connection in wait(list(busy)):
                     assert isinstance(connection, Connection)
-                    process, index = busy[connection]
+                    process, index = busy.pop(connection)
                     try:
                         answer = connection.recv()
                     except (EOFError, ConnectionResetError):
-                        del busy[connection]
                         process.join()
                         connection.close()
-                        assert index is not None
                         yield Outcome(index, error=_obituary(process.exitcode), permanent=False)
-                        start()
+                        if (job := next(queue, None)) is not None:
+                            start(job)
                         continue
                     if isinstance(answer, BaseException):
-                        raise answer
-                    job = next(queue, None)
-                    if job is None:
-                        del busy[connection]
-                        connection.send(None)
-                        connection.close()
                         process.join()
+                        raise answer
+                    if (job := next(queue, None)) is not None:
+                        give(connection, process, job)
                     else:
-                        busy[connection] = (process, job[0])
-                        with suppress(BrokenPipeError):  # it has just died; the next wait will tell
-                            connection.send(job)
+                        self._idle.append((connection, process))
                     yield answer
         finally:
             for connection, (process, _) in busy.items():
                 process.terminate()
                 connection.close()
                 process.join()
+
+    def _spawn(self) -> tuple[Connection, Any]:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+        with one_thread():
+            process.start()
+        theirs.close()
+        return ours, process
 
 
 def available_cores() -> int:
@@ -139,14 +177,19 @@ def _attempt(work: Callable[[Item], Result], index: int, item: Item) -> Outcome[
         return Outcome(index, error="not enough memory for this frame", permanent=False)
 
 
-def _serve(connection: Connection, payload: bytes) -> None:
+def _serve(connection: Connection) -> None:
+    """Be a worker: bytes are the pickled work to do from now on, anything else is an item to do it on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    work: Any = None
     try:
-        work = pickle.loads(payload)
-        while (job := connection.recv()) is not None:
-            connection.send(_attempt(work, *job))
-    except (EOFError, BrokenPipeError):
-        return  # the parent is gone
+        while True:
+            message = pickle.loads(connection.recv_bytes())
+            if callable(message):
+                work = message
+            else:
+                connection.send(_attempt(work, *message))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent is gone, or needs no more
     except Exception as error:
         error.add_note("(in a worker process)")
         try:

@@ -71,21 +71,27 @@ class Providers:
 
         ::
 
+            from typing import Literal
+
             from albireo import MasterBuilder, hookimpl
+            from pydantic import Field
 
             class Mean(MasterBuilder, name="mean"):
-                '''The plain mean.'''
+                '''The plain mean, for bias and dark.'''
+                kind: Literal["bias", "dark"] = Field(description="Which frames to combine.")
 
                 def build(self, stack):
                     import numpy as np
-                    from albireo import image
+                    from albireo import Flag, image
 
-                    data = np.empty(stack.shape, dtype=np.float32)
-                    variance = np.empty(stack.shape, dtype=np.float32)
+                    data, variance = np.empty((2, *stack.shape), dtype=np.float32)
                     for strip in stack.strips():
-                        data[strip.rows] = strip.data.mean(axis=0)
-                        variance[strip.rows] = strip.data.var(axis=0, ddof=1) / len(stack)
-                    return image(data, stack.unit, variance=variance)
+                        there = np.isfinite(strip.data)
+                        with np.errstate(invalid="ignore", divide="ignore"):
+                            data[strip.rows] = np.mean(strip.data, axis=0, where=there)
+                            variance[strip.rows] = np.var(strip.data, axis=0, where=there, ddof=1) / there.sum(axis=0)
+                    flags = np.where(np.isfinite(variance), 0, Flag.NO_DATA).astype(np.uint16)
+                    return image(data, stack.unit, variance=variance, flags=flags)
 
             @hookimpl
             def masters():
@@ -122,23 +128,26 @@ class Providers:
 
         ::
 
-            from albireo import BackgroundEstimator, hookimpl
+            from albireo import BackgroundEstimator, FrameError, hookimpl
 
-            class Flat(BackgroundEstimator, name="constant"):
-                '''The median of the frame.'''
+            class Constant(BackgroundEstimator, name="constant"):
+                '''One level for the whole frame, stars clipped away.'''
 
                 def estimate(self, image):
                     import numpy as np
                     from albireo import Background
+                    from astropy.stats import sigma_clipped_stats
 
-                    good = image.data[~image.mask] if image.mask is not None else image.data
-                    level, rms = float(np.median(good)), float(np.std(good))
-                    plane = np.ones(image.shape, dtype=np.float32)
-                    return Background(level * plane, rms * plane, level, rms)
+                    good = np.isfinite(image.data) if image.mask is None else np.isfinite(image.data) & ~image.mask
+                    if not good.any():
+                        raise FrameError("every pixel is masked: there is no sky to measure")
+                    _, level, rms = sigma_clipped_stats(image.data[good], sigma=3, maxiters=None)
+                    maps = (np.full(image.shape, value, dtype=np.float32) for value in (level, rms))
+                    return Background(*maps, float(level), float(rms))
 
             @hookimpl
             def backgrounds():
-                yield Flat
+                yield Constant
         """
 
     @hookspec
@@ -148,21 +157,35 @@ class Providers:
         ::
 
             from albireo import Finder, hookimpl
+            from pydantic import Field
 
-            class Brightest(Finder, name="brightest"):
-                '''The brightest pixel of the image.'''
+            class Segments(Finder, name="segments"):
+                '''Connected pixels above a threshold.'''
+                threshold: float = Field(3.0, gt=0, description="Lowest pixel, in units of the noise of the sky.")
 
                 def find(self, image, background):
                     import numpy as np
-                    from albireo import Sources
+                    from albireo import Sources, flags_of
+                    from photutils.segmentation import SourceCatalog, detect_sources
 
-                    signal = image.data - background.level
-                    y, x = np.unravel_index(np.nanargmax(signal), signal.shape)
-                    return Sources.make([x], [y], peak=[signal[y, x]])
+                    bad = ~np.isfinite(image.data) if image.mask is None else ~np.isfinite(image.data) | image.mask
+                    signal = np.where(bad, 0, image.data - background.level)
+                    segments = detect_sources(signal, self.threshold * background.rms, 5, mask=bad)
+                    if segments is None:
+                        return Sources.make([], [])
+                    found = SourceCatalog(signal, segments, mask=bad)
+                    found = found[np.argsort(-found.segment_flux)]
+                    x, y = found.centroid_win.T
+                    flags = [np.bitwise_or.reduce(flags_of(image)[box], axis=None) for box in found.slices]
+                    return Sources.make(
+                        x, y, flux=found.segment_flux, peak=found.max_value, flags=flags, fwhm=found.fwhm.value,
+                        a=found.semimajor_sigma.value, b=found.semiminor_sigma.value,
+                        theta=found.orientation.to_value("rad"),
+                    )
 
             @hookimpl
             def finders():
-                yield Brightest
+                yield Segments
         """
 
     @hookspec
@@ -173,19 +196,28 @@ class Providers:
 
             from albireo import Aligner, FrameError, hookimpl
 
-            class ByBrightest(Aligner, name="by-brightest"):
-                '''Shift by the brightest star.'''
+            class Vote(Aligner, name="vote"):
+                '''The shift that most pairs of stars agree on.'''
 
                 def align(self, sources, reference):
+                    import numpy as np
                     from albireo import Transform
 
-                    if not len(sources) or not len(reference):
-                        raise FrameError("no star to align with")
-                    return Transform.similarity(sources.x[0] - reference.x[0], sources.y[0] - reference.y[0])
+                    most = 40
+                    dx = (sources.x[:most, None] - reference.x[:most]).ravel()
+                    dy = (sources.y[:most, None] - reference.y[:most]).ravel()
+                    near = np.hypot(dx[:, None] - dx, dy[:, None] - dy) < 1.0
+                    votes = near.sum(axis=0)
+                    if votes.max(initial=0) < max(4, 0.4 * min(len(sources), len(reference), most)):
+                        raise FrameError("no shift brings more than a few stars onto the reference")
+                    agree = near[votes.argmax()]
+                    rms = np.sqrt(dx[agree].var() + dy[agree].var())
+                    shift = Transform.similarity(dx[agree].mean(), dy[agree].mean())
+                    return Transform(shift.matrix, float(rms), int(agree.sum()))
 
             @hookimpl
             def aligners():
-                yield ByBrightest
+                yield Vote
         """
 
     @hookspec
@@ -202,19 +234,19 @@ class Providers:
 
                 def measure(self, image, sources, sky, psf):
                     import numpy as np
-                    from albireo import Flag, variance_of
+                    from albireo import Flag, flags_of, variance_of
 
                     ny, nx = image.shape
-                    row, column = np.rint(sources.y).astype(int), np.rint(sources.x).astype(int)
-                    inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
-                    at = np.where(inside, row, 0), np.where(inside, column, 0)
-                    level = sky.level[at]
+                    inside = (sources.x > -0.5) & (sources.x < nx - 0.5) & (sources.y > -0.5) & (sources.y < ny - 0.5)
+                    row, column = np.rint(np.where(inside, (sources.y, sources.x), 0)).astype(int)
+                    good = inside if image.mask is None else inside & ~image.mask[row, column]
+                    level = sky.level[row, column]
                     return {
                         "id": sources.id,
-                        "flux": np.where(inside, image.data[at] - level, np.nan),
-                        "flux_err": np.where(inside, np.sqrt(variance_of(image)[at]), np.nan),
+                        "flux": np.where(good, image.data[row, column] - level, np.nan),
+                        "flux_err": np.where(good, np.sqrt(variance_of(image)[row, column]), np.nan),
                         "sky": level,
-                        "flags": np.where(inside, 0, Flag.FAILED),
+                        "flags": np.where(inside, flags_of(image)[row, column], 0) | np.where(good, 0, Flag.FAILED),
                     }
 
             @hookimpl

@@ -23,6 +23,7 @@ import inspect
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -489,6 +490,11 @@ class Executor(Stage):
     """Where jobs run."""
 
     memory: str = Field("2 GiB", description="Memory that masters and stacks may use in all, such as '800 MiB'.")
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Keep what is costly to start for all calls of `map` inside; a run is one session."""
+        yield
 
     @abstractmethod
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:

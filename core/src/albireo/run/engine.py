@@ -141,7 +141,7 @@ def run(
         If calibration frames are missing.
     """
     root = _root(recipe, data)
-    with run_folder(out, root):
+    with run_folder(out, root), recipe.executor.session():
         return Engine(recipe, root, out, watch or Watch(), command).run()
 
 

@@ -27,6 +27,9 @@ _CLASS = re.compile(r'^class (\w+)\(\w+, name="([^"]+)"\)', re.MULTILINE)
 # Options without a default that the example of a role has; its test must give them.
 _ARGUMENTS = {"master": 'kind="bias"'}
 
+# Libraries that an example uses and the core does not bring.
+_LIBRARIES = {"finder": ', "photutils>=2.0"'}
+
 
 class ScaffoldError(ValueError):
     """A package cannot be written; the message says why and what to do."""
@@ -93,6 +96,7 @@ def new(role: str, name: str, folder: Path) -> list[Path]:
         "arguments": _ARGUMENTS.get(role, ""),
         "bounds": _bounds(core),
         "cls": cls,
+        "libraries": _LIBRARIES.get(role, ""),
         "module": module,
         "name": name,
         "role": role,

@@ -227,6 +227,6 @@ class Aperture(Photometer, name="aperture"):
 
 def _dot(share: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.float64]:
     """Sum of the products over each stamp."""
-    n = len(share)
-    total: NDArray[np.float64] = share.reshape(n, 1, -1) @ values.reshape(n, -1, 1)
+    n, rows, columns = share.shape
+    total: NDArray[np.float64] = share.reshape(n, 1, rows * columns) @ values.reshape(n, rows * columns, 1)
     return total[:, 0, 0]

@@ -16,8 +16,8 @@ from albireo_combine.rules import MAD_TO_SIGMA, kept_variance
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SAMPLE = 1_000_000
-"""Pixels that are enough: a variance from so many is right to 0.2 %."""
+SAMPLE = 1 << 18
+"""Pixels that are enough: a variance from so many is right to 0.3 %."""
 
 BINS = 16
 """Ranges of level, with equal numbers of pixels, in which the noise is measured."""
