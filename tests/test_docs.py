@@ -187,3 +187,34 @@ def test_every_hook_and_every_option_is_in_the_reference() -> None:
             assert f"#{entry.role}-{entry.name} }}" in stages
             for option in entry.cls.model_fields:
                 assert f"| `{option}` |" in stages
+
+
+def documented_columns(page: Path, title: str) -> list[str]:
+    """The names in the first column of the table under a heading."""
+    section = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (text,) = [part for part in section if part.startswith(f"{title}\n")]
+    return [name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+
+
+@pytest.mark.parametrize("title", ["frames.ecsv", "photometry.fits", "stars.ecsv", "curves", "catalogues"])
+def test_every_column_of_a_table_is_documented_and_there(title: str, executed: Callable[[Path], Path]) -> None:
+    from astropy.table import Table
+
+    results = executed(ROOT / "docs" / "guide" / "first-run.md") / "results"
+    (path, *_) = sorted(results.glob(f"{title}/*.ecsv")) or [results / title]
+    assert sorted(documented_columns(ROOT / "docs" / "guide" / "results.md", title)) == sorted(
+        Table.read(path).colnames
+    )
+
+
+def test_every_file_of_a_run_folder_is_documented_and_there(executed: Callable[[Path], Path]) -> None:
+    results = executed(ROOT / "docs" / "guide" / "first-run.md") / "results"
+    listed = documented_files(ROOT / "docs" / "guide" / "results.md")
+    assert {name for name in listed if name != "reduced"} == {p.name for p in results.iterdir() if p.name[0] != "."}
+
+
+def documented_files(page: Path) -> set[str]:
+    """The first parts of the names in the table of the run folder."""
+    text = page.read_text(encoding="utf-8").partition("## The run folder")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    return {name.split("/")[0] for cell in cells for name in re.findall(r"`([^`]+)`", cell)}

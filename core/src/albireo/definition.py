@@ -69,7 +69,7 @@ class Number(_Rule):
     keyword: Keywords = Field((), description="Keyword, or several of which the first with a value counts.")
     value: float | None = Field(None, description="A constant; it wins over the header, and a difference is noted.")
     default: float | None = Field(None, description="Assumed where the header has no value, and noted.")
-    unit: Literal["", "deg", "hms", "dms", "west", "K", "altitude"] = Field(
+    unit: Literal["", "hms", "dms", "west", "K", "altitude"] = Field(
         "",
         description="How the header writes it, if not in the unit of `Frame`: 'hms' and 'dms' are sexagesimal texts "
         "(hours, degrees), 'west' a longitude that counts west, 'K' a temperature in kelvin, 'altitude' an altitude in "

@@ -112,7 +112,9 @@ class Results:
 
         Keys: ``title``, ``command``, ``started`` and ``finished`` (ISO, UTC), ``seconds``, ``versions`` (distribution
         to version), ``counts`` (fate to number), ``warnings`` (list of text: what a person should know), ``citations``
-        (list), ``masters``, ``fields``, ``curves``, ``timing`` (stage to seconds).
+        (list), ``masters``, ``fields``, ``curves``, ``timing`` (stage to seconds), ``ensembles`` (for each field, filter,
+        method and aperture: ``frames``, ``comparisons`` with weights, and under ``steps`` what curve steps noted, such as
+        ``steps["differential"]["transparency"]``, one number a frame).
         """
         text: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
         return text

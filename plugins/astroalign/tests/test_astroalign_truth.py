@@ -54,7 +54,9 @@ def test_reference_is_mapped_onto_the_image(case):
     assert worst(found, truth) < 0.12
     assert found.matched > 40
     assert found.rms == pytest.approx(noise * np.sqrt(2), rel=0.25)
-    assert found.rotation == pytest.approx(truth.rotation, abs=0.01) or abs(found.rotation) == pytest.approx(180, abs=0.01)
+    assert found.rotation == pytest.approx(truth.rotation, abs=0.01) or abs(found.rotation) == pytest.approx(
+        180, abs=0.01
+    )
     assert found.scale == pytest.approx(truth.scale, rel=2e-4)
 
 
@@ -99,7 +101,10 @@ def test_result_has_nothing_to_do_with_chance():
     # A field that looks the same after half a turn fits in two ways: which one is found depends on where the search begins.
     x, y = stars(20)
     positions = np.array([np.append(x, SIZE - x), np.append(y, SIZE - y)])
-    image, reference = Sources.make(*Transform.similarity(SIZE, 0.0, rotation=90.0)(*positions)), Sources.make(*positions)
+    image, reference = (
+        Sources.make(*Transform.similarity(SIZE, 0.0, rotation=90.0)(*positions)),
+        Sources.make(*positions),
+    )
     matrices = []
     for seed in range(8):
         np.random.seed(seed)  # noqa: NPY002

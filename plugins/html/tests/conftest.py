@@ -270,7 +270,7 @@ class Night:
         y, x = np.indices((self.side, self.side)) / self.side - 0.5
         entries = []
         for band in self.filters:
-            data = 1 - 0.2 * (x**2 + y**2) + rng.normal(0, 0.003, x.shape)
+            data = 1 - 0.2 * (x**2 + y**2) + 0.05 * y + rng.normal(0, 0.003, x.shape)
             flags = np.zeros(x.shape, dtype=np.uint16)
             flags[:, 30] = Flag.BAD
             path = f"masters/flat-{band}.fits"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -72,6 +75,22 @@ def dots(drawn: Page, hue: str) -> list[int]:
         path.count("M")
         for path in re.findall(rf'<g class="c-{hue}[^"]*">.*?class="dot"[^>]*d="([^"]*)"', drawn.source, re.S)
     ]
+
+
+def pixels(url: str) -> tuple[np.ndarray, np.ndarray]:
+    """Palette index of each pixel, first row on top, and the lightness of each palette entry; refuses a broken PNG."""
+    png = base64.b64decode(url.removeprefix("data:image/png;base64,"))
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, at = {}, 8
+    while at < len(png):
+        (size,) = struct.unpack(">I", png[at : at + 4])
+        kind, body = png[at + 4 : at + 8], png[at + 8 : at + 8 + size]
+        assert struct.unpack(">I", png[at + 8 + size : at + 12 + size]) == (zlib.crc32(kind + body),)
+        chunks[kind] = body
+        at += 12 + size
+    width, height = struct.unpack(">II", chunks[b"IHDR"][:8])
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, width + 1)
+    return rows[:, 1:], np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3).sum(axis=1)
 
 
 def test_verdict_says_how_many_frames_were_used_and_how_well_the_target_was_measured(night: Write) -> None:
@@ -238,6 +257,33 @@ def test_masters_show_level_noise_and_origin(night: Write) -> None:
     assert "METHOD clipped mean" in text
 
 
+def test_picture_of_a_master_stands_upright_and_leaves_masked_pixels_open(night: Write) -> None:
+    drawn = page(night(filters=("g",)))
+    index, lightness = pixels(drawn.all("img")[0]["src"])
+    assert index.shape == (240, 240)
+    transparent = index == len(lightness) - 1
+    assert transparent[:, 30].all()
+    assert transparent.sum() == 240
+    light = np.where(transparent, np.nan, lightness[index])
+    assert np.nanmean(light[:60]) > np.nanmean(light[-60:]) + 50  # the flat rises towards high y, which is up
+
+
+def test_means_over_bins_follow_the_curve(night: Write) -> None:
+    drawn = page(night(filters=("g",), frames=400))
+    panel = re.search(r'class="panel" style="height:230px" data-y="([^"]*)">(.*?)</svg>', drawn.source, re.S)
+    assert panel is not None
+    low, high, _ = json.loads(panel[1])
+    path = re.search(r'style="stroke-width:7px"[^>]*d="([^"]*)"', panel[2])
+    assert path is not None
+    points = np.array([(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)", path[1])])
+    assert len(points) == 40
+    flux = low + (high - low) * (1 - points[:, 1] / 2000)
+    bottom = flux[15:25]  # the 1.25 h in the middle of 5 h, all inside the transit of 15 mmag
+    # 100 exposures of at most 1.3 mmag: the mean is known to 0.13 mmag.
+    assert abs(bottom.mean() - 0.985) < 0.0005
+    assert bottom.std() < 0.001  # a bin of ten exposures has 0.4 mmag
+
+
 def test_alignment_and_conditions_follow_the_table_of_frames(night: Write) -> None:
     run = night()
     text = page(run).text
@@ -257,6 +303,9 @@ def test_field_marks_target_and_comparisons_at_their_places(night: Write) -> Non
     (target,) = drawn.all("i", "source target")
     x, y = catalogue["x"][0], catalogue["y"][0]
     assert f"left:{100 * (x + 0.5) / 240:.2f}%;top:{100 * (1 - (y + 0.5) / 240):.2f}%" in target["style"]
+    index, _ = pixels(drawn.all("img")[-1]["src"])
+    across, down = (int(float(value) / 100 * 240) for value in re.findall(r":([\d.]+)%", target["style"]))
+    assert index[down, across] > np.percentile(index, 99)  # the star is where the mark is
     assert {attrs["title"] for attrs in drawn.all("i", "source comparison")} == {"3", "5", "8"}
     assert len(drawn.all("i", "source ")) == len(catalogue)
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from albireo_selection import Level
 from pydantic import ValidationError
 
 from albireo import Amplifier, Flag, Frame, Frames, Section, image
+from albireo_selection import Level
 
 NY, NX = 101, 140
 DATA, STRIP = Section(0, NY, 0, 120), Section(0, NY, 124, NX)
@@ -34,9 +34,9 @@ def test_the_level_is_the_median_of_lit_pixels():
     raw[:, 120:] = rng.normal(1600.0, 2.0, (NY, NX - 120))
     raw[:20, :30] = np.nan
     flags = np.where(np.isnan(raw), Flag.NO_DATA, 0).astype(np.uint16)
-    flags[50:, 7] |= Flag.NO_DATA
+    flags[50:, 7] = Flag.NO_DATA
     raw[50:, 7] = 0.0
-    flags[3, 40:100] |= Flag.SATURATED
+    flags[3, 40:100] = Flag.SATURATED
     raw[3, 40:100] = 65535.0
     measured = Level(max=0.8).measure(image(raw, flags=flags), frame_of())
     pixels = NY * 120
@@ -86,7 +86,8 @@ def test_a_pedestal_is_subtracted_from_both(pedestal):
     stage = Level(min=0.2, max=0.8, pedestal=pedestal)
     assert reason(stage, numbers(1600.0 + 0.79 * 63935.0)) == ""
     assert reason(stage, numbers(14000.0)) == (
-        "median level 12400 adu above the pedestal of 1600 adu is 19.4 % of saturation (63935); at least 20 % is required"
+        "median level 12400 adu above the pedestal of 1600 adu is 19.4 % of saturation (63935); at least 20 % is "
+        "required"
     )
 
 

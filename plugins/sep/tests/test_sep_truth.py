@@ -11,7 +11,17 @@ SIGMA_PER_FWHM = 1.0 / np.sqrt(8.0 * np.log(2.0))
 
 
 def field(
-    fwhm, fluxes, *, shape=(400, 420), sky=300.0, read_noise=5.0, elongation=1.0, theta=0.0, beta=None, seed=1, spacing=None
+    fwhm,
+    fluxes,
+    *,
+    shape=(400, 420),
+    sky=300.0,
+    read_noise=5.0,
+    elongation=1.0,
+    theta=0.0,
+    beta=None,
+    seed=1,
+    spacing=None,
 ):
     """Stars on a jittered grid, sampled at pixel centres, with Poisson and read noise; electrons."""
     rng = np.random.default_rng(seed)
@@ -288,6 +298,8 @@ def test_two_runs_agree_and_the_image_is_left_alone():
     copies = pixels.copy(), flags.copy()
     background = Mesh().estimate(picture)
     first, second = (SepFinder().find(picture, background) for _ in range(2))
-    assert all(np.array_equal(column, second.columns()[name], equal_nan=True) for name, column in first.columns().items())
+    assert all(
+        np.array_equal(column, second.columns()[name], equal_nan=True) for name, column in first.columns().items()
+    )
     assert np.array_equal(picture.data, copies[0])
     assert np.array_equal(picture.flags, copies[1])

@@ -173,7 +173,7 @@ class Engine:
         self.plan = make_plan(self.recipe, frames)
         self.fates |= self.plan.fates
         self.warnings += self.plan.warnings
-        self.hooks.run_started(plan=self.plan)
+        self._tell("run_started", plan=self.plan)
         with self._timed("masters"):
             self._masters()
         with self._timed("references"):
@@ -564,8 +564,15 @@ class Engine:
                     self.index.save_failure(task.aligned.stem, stage, reason)
             if reason:
                 self._left_out(task.frame.name, Fate("failed", stage, reason))
-            self.hooks.frame_finished(frame=task.frame.name, stage=stage or "frames", error=reason)
+            self._tell("frame_finished", frame=task.frame.name, stage=stage or "frames", error=reason)
             yield outcome
+
+    def _tell(self, event: str, **facts: Any) -> None:
+        """Tell plugins what happens; one that fails at listening does no harm."""
+        try:
+            getattr(self.hooks, event)(**facts)
+        except Exception:
+            log.exception("a plugin failed at %s", event)
 
     def _left_out(self, name: str, fate: Fate) -> None:
         self.fates[name] = fate
@@ -638,7 +645,7 @@ class Engine:
                 self.watch.advance()
         note = {"files": [*files, *reports], "reports": reports, "warnings": self.warnings}
         self.index.save_product(key, self.out / "run.json", note)
-        self.hooks.run_finished(run=results)
+        self._tell("run_finished", run=results)
 
     def _report(self, report: Report, results: Results) -> list[Path]:
         """Write one report; a defect in it costs the report, not the run."""

@@ -95,15 +95,17 @@ def write_tables(engine: Engine) -> list[str]:
     files += [entry["catalogue"] for entry in fields]
     measured = [m for state in engine.fields if (m := _measurements(engine, state)) is not None]
     curves: list[str] = []
+    ensembles: list[dict[str, Any]] = []
     if measured:
         files.append("photometry.fits")
         _write_photometry(engine, measured)
-        curves, stars = _write_curves(engine, measured)
+        curves, stars, ensembles = _write_curves(engine, measured)
         files += curves
         if stars is not None:
             files.append("stars.ecsv")
             _write_ecsv(out / "stars.ecsv", stars)
-    _write_text(out / "run.json", json.dumps(_summary(engine, fields, curves), indent=1))
+    summary = {**_summary(engine, fields, curves), "ensembles": ensembles}
+    _write_text(out / "run.json", json.dumps(_plain(summary), indent=1, allow_nan=False))
     return files
 
 
@@ -349,11 +351,14 @@ def _write_catalogue(engine: Engine, state: FieldState) -> dict[str, Any]:
     }
 
 
-def _write_curves(engine: Engine, measured: Sequence[Measurements]) -> tuple[list[str], Table | None]:
+def _write_curves(
+    engine: Engine, measured: Sequence[Measurements]
+) -> tuple[list[str], Table | None, list[dict[str, Any]]]:
     from astropy.table import Table
 
     if not engine.recipe.curves:
-        return [], None
+        return [], None, []
+    ensembles: list[dict[str, Any]] = []
     stars: list[dict[str, Any]] = []
     best: dict[tuple[str, str, str], tuple[float, Table]] = {}
     files: dict[str, Table] = {}
@@ -366,6 +371,18 @@ def _write_curves(engine: Engine, measured: Sequence[Measurements]) -> tuple[lis
             except Exception as error:
                 _warn(engine, f"field {part.state.plan.name}, filter {raw.filter}: no light curves: {error}")
                 continue
+            ensembles.append(
+                {
+                    "field": part.state.plan.name,
+                    "filter": curves.filter,
+                    "detector": curves.detector,
+                    "method": curves.method,
+                    "aperture": curves.aperture,
+                    "frames": curves.frames.tolist(),
+                    "comparisons": {str(number): weight for number, weight in curves.comparisons.items()},
+                    "steps": _plain(curves.meta),
+                }
+            )
             rows = _stars(raw, curves, part.state.targets)
             stars += rows
             judged = [r["scatter"] for r in rows if r["comparison"] > 0] or [r["scatter"] for r in rows]
@@ -387,7 +404,7 @@ def _write_curves(engine: Engine, measured: Sequence[Measurements]) -> tuple[lis
     if table is not None:
         table["flux"].unit = "electron"
         table["aperture"].unit = "pix"
-    return list(final), table
+    return list(final), table, ensembles
 
 
 def _ensembles(engine: Engine, part: Measurements) -> Iterator[Ensemble]:
@@ -502,7 +519,6 @@ def _curve_table(curves: Ensemble, name: str, number: int, part: Measurements) -
             "COMPARISONS": {int(n): float(w) for n, w in curves.comparisons.items()},
             "SCATTER": point_to_point(flux[good]) / level if good.sum() > 2 else nan,
             "EXPECTED": float(np.median(error[good])) / level if good.any() else nan,
-            "STEPS": _plain(curves.meta),
         }
     )
     return table
@@ -581,9 +597,10 @@ def _write_ecsv(path: Path, table: Table) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Bring arrays and numpy numbers in a note to plain types."""
+    """Bring arrays and numpy numbers to plain types; what is not finite becomes None, which JSON can say."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, np.ndarray | list | tuple):
         return [_plain(v) for v in value]
-    return value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -93,7 +93,7 @@ class Aperture(Photometer, name="aperture"):
         if self.sky == "annulus" and inner < max(self._radii):
             raise ValueError(
                 f"the annulus begins at {inner:g} {self.unit}, inside the circle of radius {max(self._radii):g}; "
-                "give an annulus outside it, or sky = \"background\""
+                'give an annulus outside it, or sky = "background"'
             )
         return self
 

@@ -18,9 +18,7 @@ ROUNDING = 1e-9
 """Shares below this are rounding errors of areas that cancel."""
 
 
-def circle_overlap(
-    x: NDArray[np.float64], y: NDArray[np.float64], radius: float, reach: int
-) -> NDArray[np.float64]:
+def circle_overlap(x: NDArray[np.float64], y: NDArray[np.float64], radius: float, reach: int) -> NDArray[np.float64]:
     """Share of each pixel of a stamp that lies in a circle.
 
     The disc's area left of and below a corner (u, v), counted from its centre with sign, is ``u v`` where the corner

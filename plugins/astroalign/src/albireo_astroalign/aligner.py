@@ -93,7 +93,9 @@ class Astroalign(Aligner, name="astroalign"):
         here, there = (self._usable(entries) for entries in (sources, reference))
         for count, name in ((len(here), "this image"), (len(there), "the reference")):
             if count < self.min_matched:
-                raise FrameError(f"{count} sources in {name} are too few to align, at least {self.min_matched} are needed")
+                raise FrameError(
+                    f"{count} sources in {name} are too few to align, at least {self.min_matched} are needed"
+                )
         affine = self.model == "affine"
         best = None
         for guess in (by_offsets, by_triangles):

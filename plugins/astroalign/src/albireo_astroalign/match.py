@@ -73,9 +73,7 @@ def by_triangles(reference: Points, image: Points, tolerance: float) -> Transfor
     try:
         # Two stars in one place make a triangle without a ratio; no triangle of the other list is like it.
         with np.errstate(divide="ignore", invalid="ignore"):
-            found, _ = astroalign.find_transform(
-                reference, image, max_control_points=max(len(reference), len(image))
-            )
+            found, _ = astroalign.find_transform(reference, image, max_control_points=max(len(reference), len(image)))
     except (astroalign.MaxIterError, ValueError):
         return None
     matrix = np.asarray(found.params, dtype=np.float64)

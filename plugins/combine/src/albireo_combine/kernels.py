@@ -197,7 +197,7 @@ def combine_block(
                 before = hi - lo
                 if before < 3:
                     break
-                limit = max(sigma, MAD_TO_SIGMA * _spread(tile, w, lo, hi, here))
+                limit = max(0.0, MAD_TO_SIGMA * _spread(tile, w, lo, hi, here))
                 while here - np.float64(tile[np.uint64(lo) * _W + w]) > low * limit:
                     lo += 1
                 while np.float64(tile[np.uint64(hi - 1) * _W + w]) - here > high * limit:

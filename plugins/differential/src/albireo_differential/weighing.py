@@ -70,10 +70,12 @@ class Weighing:
         self._weight = np.where(fit & (level > 0), 1.0 / level**2, 0.0)
         self.solution = solve(self._flux, self._weight)
         self.precision = np.zeros(stars)
+        self._outlier = np.zeros(fit.shape, dtype=bool)
         for _ in range(ROUNDS):
-            before = self.precision
+            before, outlier = self.precision, self._outlier
             self._weigh()
-            if np.all(np.abs(self.precision - before) <= SETTLED * self.precision):
+            settled = np.all(np.abs(self.precision - before) <= SETTLED * self.precision)
+            if settled and np.array_equal(self._outlier, outlier):
                 break
 
     def _weigh(self) -> None:
@@ -90,23 +92,31 @@ class Weighing:
             self.expected = np.sqrt(by_column(np.median, expected, known))
             more = np.nan_to_num(self.scatter**2 - self.expected**2)
             self.excess = np.sqrt(np.maximum(more, 0.0))
-        middle = by_column(np.median, ratio, known)
         with np.errstate(divide="ignore", invalid="ignore"):
-            far = known & (np.abs(ratio - middle) > OUTLIER * np.sqrt(expected + self.excess**2))
+            distance = np.abs(ratio - by_column(np.median, ratio, known)) / np.sqrt(expected + self.excess**2)
+            distance = np.where(known, distance, 0.0)
+            # One bad value moves the ensemble and makes the others of its frame look bad: take the worst at a time.
+            worst = distance == distance.max(axis=1, keepdims=True)
+            self._outlier = (distance > OUTLIER) & (worst | self._outlier)
             total = self._variance + (self.excess * model) ** 2
-            self._weight = np.where(self._usable & ~far & np.isfinite(total), 1.0 / total, 0.0)
+            self._weight = np.where(self._usable & ~self._outlier & np.isfinite(total), 1.0 / total, 0.0)
             self.precision = np.nan_to_num(1.0 / (by_column(np.median, own, self._usable) + self.excess**2))
         self.solution = solve(self._flux, self._weight, self.solution.transparency)
 
     def _against_others(self) -> tuple[Array, Array]:
-        """Zero points that each star sees without its own part, with the means as they are; and their relative variance."""
+        """Zero points that each star sees without its own part, with the means as they are; and their relative variance.
+
+        The weights of the first round are not inverse variances, hence the variance of a weighted mean in full.
+        """
         mean = np.nan_to_num(self.solution.mean)
+        model = np.nan_to_num(self.solution.transparency)[:, None] * mean
         part, share = self._weight * self._flux * mean, self._weight * mean**2
-        rest = share.sum(axis=1, keepdims=True) - share
+        noise = (self._weight * mean) ** 2 * (self._variance + (self.excess * model) ** 2)
+        rest, part, noise = (sums.sum(axis=1, keepdims=True) - sums for sums in (share, part, noise))
         # What is left of the only star is a rounding error.
-        rest[rest < 1e-9 * share.sum(axis=1, keepdims=True)] = np.nan
-        alone = (part.sum(axis=1, keepdims=True) - part) / rest
-        return alone, 1.0 / (rest * alone**2)
+        rest[rest < 1e-9 * (rest + share)] = np.nan
+        alone = part / rest
+        return alone, np.maximum(noise, 0.0) / (rest * alone) ** 2
 
     def without(self, star: int) -> Solution:
         """Solve without one star; NaN throughout if it is the only one."""

@@ -102,7 +102,7 @@ def _sources(catalogue: Any, comparisons: set[str], nx: int, ny: int) -> list[di
                 "x": float(x[row]),
                 "y": float(y[row]),
                 "left": f"{100 * (x[row] + 0.5) / nx:.2f}",
-                "top": f"{100 * ((y[row] + 0.5) / ny):.2f}",
+                "top": f"{100 * (1 - (y[row] + 0.5) / ny):.2f}",
             }
         )
     return sorted(sources, key=lambda one: rank[str(one["kind"])])[:CIRCLES]

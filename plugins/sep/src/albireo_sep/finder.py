@@ -68,7 +68,9 @@ class SepFinder(Finder, name="sep"):
         "filters find fainter stars in bad seeing, and cost more.",
         json_schema_extra={"unit": "pixel"},
     )
-    deblend_levels: int = Field(32, ge=1, description="Levels, in steps of equal ratio, at which a source is tried for parts.")
+    deblend_levels: int = Field(
+        32, ge=1, description="Levels, in steps of equal ratio, at which a source is tried for parts."
+    )
     deblend_contrast: float = Field(
         0.005, ge=0, le=1, description="Share of the flux that a part must have to be a source; 1 for no deblending."
     )
@@ -199,9 +201,7 @@ def _kernel(fwhm: float) -> NDArray[np.float32] | None:
     return np.outer(profile, profile).astype(np.float32)
 
 
-def _sharpness(
-    signal: NDArray[np.float32], row: NDArray[np.int_], column: NDArray[np.int_]
-) -> NDArray[np.float64]:
+def _sharpness(signal: NDArray[np.float32], row: NDArray[np.int_], column: NDArray[np.int_]) -> NDArray[np.float64]:
     """Share of the brightest pixel in the 3 x 3 pixels around it; neighbours beyond the image are zero."""
     import numpy as np
 
@@ -222,7 +222,9 @@ def _flags(objects: NDArray[Any], flags: NDArray[np.uint16]) -> NDArray[np.uint1
     return np.array(
         [
             np.bitwise_or.reduce(flags[y0 : y1 + 1, x0 : x1 + 1], axis=None)
-            for y0, y1, x0, x1 in zip(*(objects[name].tolist() for name in ("ymin", "ymax", "xmin", "xmax")), strict=True)
+            for y0, y1, x0, x1 in zip(
+                *(objects[name].tolist() for name in ("ymin", "ymax", "xmin", "xmax")), strict=True
+            )
         ],
         dtype=np.uint16,
     )

@@ -56,7 +56,9 @@ class Mesh(BackgroundEstimator, name="mesh"):
         description="Width and height of a box, rounded so that boxes of one size fill the image.",
         json_schema_extra={"unit": "pixel"},
     )
-    filter: int = Field(3, ge=1, description="Width and height of the median filter over the mesh, in boxes; 1 for none.")
+    filter: int = Field(
+        3, ge=1, description="Width and height of the median filter over the mesh, in boxes; 1 for none."
+    )
     filter_threshold: float = Field(
         0.0,
         ge=0,
