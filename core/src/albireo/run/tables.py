@@ -56,6 +56,9 @@ UNITS = {
 }
 """Units of columns; what is not here is dimensionless or text."""
 
+UNNAMED_CURVES = 5
+"""Stars that get a file of their own where the recipe names no target."""
+
 FITS_FORMATS = {">f8": "D", ">i4": "J"}
 
 
@@ -387,7 +390,7 @@ def _write_curves(
             stars += rows
             judged = [r["scatter"] for r in rows if r["comparison"] > 0] or [r["scatter"] for r in rows]
             quality = float(np.nanmedian(judged)) if np.isfinite(judged).any() else float("inf")
-            shown = part.state.targets or {f"star {n}": int(n) for n in curves.sources[:5]}
+            shown = part.state.targets or _brightest(rows)
             label = "" if len(part.methods) == 1 else f"_{curves.method}"
             label += "" if len(part.methods) == 1 or not isfinite(curves.aperture) else f"-r{curves.aperture:.3g}"
             for name, number in shown.items():
@@ -468,6 +471,12 @@ def _stars(raw: Ensemble, curves: Ensemble, targets: Mapping[str, int]) -> list[
                 }
             )
     return rows
+
+
+def _brightest(stars: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Name some bright stars that were never saturated nor flagged otherwise, for a recipe without targets."""
+    numbers = [star["source"] for star in stars if star["flags"] == 0] or [star["source"] for star in stars]
+    return {f"star {number}": number for number in numbers[:UNNAMED_CURVES]}
 
 
 def point_to_point(values: NDArray[np.float64]) -> float:

@@ -135,7 +135,7 @@ def combine_block(
             source = data[i, begin : stop if stop - begin < WIDTH else begin + WIDTH]
             for w in range(width):
                 x = source[w]
-                row[w] = x + np.float32(0.0) if abs(x) < infinite else infinite  # adding zero makes of -0 a plain 0
+                row[w] = x if abs(x) < infinite else infinite  # adding zero makes of -0 a plain 0
         _sort(tile, comparators)
 
         # All columns as if they were complete and had nothing to reject, in vector instructions.
@@ -197,7 +197,7 @@ def combine_block(
                 before = hi - lo
                 if before < 3:
                     break
-                limit = max(0.0, MAD_TO_SIGMA * _spread(tile, w, lo, hi, here))
+                limit = max(sigma, MAD_TO_SIGMA * _spread(tile, w, lo, hi, here))
                 while here - np.float64(tile[np.uint64(lo) * _W + w]) > low * limit:
                     lo += 1
                 while np.float64(tile[np.uint64(hi - 1) * _W + w]) - here > high * limit:
