@@ -1,8 +1,9 @@
 """What the documentation says is true: what it shows runs, its reference is current, its tables are complete.
 
 A fenced block of a page runs in a folder of that page, in order: ``python`` in one namespace, ``sh`` as a script, the
-lines of ``console`` that begin with ``$``; ``toml`` with a title is written under that name. A comment before a block
-says otherwise: ``<!-- docs: skip REASON -->``, or ``<!-- docs: exit 2 -->`` for a command that is meant to fail.
+lines of ``console`` that begin with ``$``. A block with a title is written to the file of that name instead. Packages
+that a page makes can be imported as if they were installed. A comment before a block says otherwise:
+``<!-- docs: skip REASON -->``, or ``<!-- docs: exit 2 -->`` for a command that is meant to fail.
 """
 
 from __future__ import annotations
@@ -63,22 +64,23 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def run_page(page: Path, folder: Path) -> None:
-    namespace: dict[str, Any] = {"__name__": f"docs_{page.stem.replace('-', '_')}"}
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    namespace: dict[str, Any] = {"__name__": f"docs_{page.stem}"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
         for block in blocks(page):
             if block.word != "skip":
                 run_block(block, namespace)
-    finally:
-        os.chdir(before)
+            sources = [str(source) for source in folder.glob("*/src") if str(source) not in sys.path]
+            for source in sources:
+                patch.syspath_prepend(source)
+                patch.setenv("PYTHONPATH", source, prepend=os.pathsep)
 
 
 def run_block(block: Block, namespace: dict[str, Any]) -> None:
     if block.language == "toml":
         tomllib.loads(block.code)
-        if block.title:
-            Path(block.title).write_text(block.code, encoding="utf-8")
+    if block.title:
+        Path(block.title).write_text(block.code, encoding="utf-8")
     elif block.language == "python":
         # Line numbers of a traceback are those of the page.
         exec(compile("\n" * block.line + block.code, str(block.page), "exec"), namespace)

@@ -21,7 +21,7 @@ SEED = 42
 LAST = ("science-0007.fits", "science-0008.fits")
 MIDDLE = ("science-0004.fits", "science-0005.fits")
 
-Tables = Callable[[Path], dict[str, bytes]]
+Tables = Callable[[Path], dict[str, str]]
 Stamp = tuple[int, int]
 
 

@@ -79,7 +79,7 @@ def kernel(data: np.ndarray, method: str) -> None:
     n, pixels = data.shape
     block = engine.block_function(n)
     out = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
-    options = (rules.METHODS[method], 9.0, 0.0, 3.0, 3.0, 1.0, 5, rules.variance_factors(method, n))
+    options = (rules.METHODS[method], 9.0, 0.0, 5.0, 3.0, 3.0, 1.0, 5, rules.variance_factors(method, n))
 
     def work(start: int) -> None:
         block(data, start, min(start + engine.BLOCK, pixels), *options, *out, np.zeros(2, np.int64))

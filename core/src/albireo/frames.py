@@ -36,6 +36,7 @@ CALIBRATION_KINDS = ("bias", "dark", "flat")
 
 SECONDS_PER_DAY = 86400.0
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+_LEAP_SECOND = re.compile(r"(T\d\d:?\d\d:?)60")
 _SECTION = re.compile(r"^\s*\[\s*(-?\d+)\s*:\s*(-?\d+)\s*,\s*(-?\d+)\s*:\s*(-?\d+)\s*\]\s*$")
 
 
@@ -297,7 +298,7 @@ class Frames:
         ----------
         **facts
             Attribute name and what it must be: a value, a list, tuple or set of values, or a function of the value
-            that returns true or false.
+            that returns true or false. An unknown value (NaN) is equal to none; ask for it with a function.
 
         Raises
         ------
@@ -307,10 +308,12 @@ class Frames:
         return Frames(f for f in self._frames if all(_agrees(getattr(f, name), want) for name, want in facts.items()))
 
     def by(self, *names: str) -> dict[tuple[Any, ...], Frames]:
-        """Group by the values of attributes, in order of first appearance."""
+        """Group by the values of attributes, in order of first appearance; unknown values (NaN) make one group."""
         groups: dict[tuple[Any, ...], list[Frame]] = {}
         for frame in self._frames:
-            groups.setdefault(tuple(getattr(frame, name) for name in names), []).append(frame)
+            values = (getattr(frame, name) for name in names)
+            # Every NaN differs from every other, and as keys they are only equal if they are one object.
+            groups.setdefault(tuple(nan if value != value else value for value in values), []).append(frame)
         return {key: Frames(group) for key, group in groups.items()}
 
     def sorted(self, *names: str) -> Frames:
@@ -333,8 +336,8 @@ FRAME_FIELDS = tuple(f.name for f in fields(Frame))
 def _agrees(value: Any, want: Any) -> bool:
     if isinstance(want, Callable):  # type: ignore[arg-type]
         return bool(want(value))
-    if isinstance(want, Collection) and not isinstance(want, str | bytes) and not isinstance(value, tuple):
-        return value in want
+    if isinstance(want, Collection) and not isinstance(want, str | bytes):
+        return value == want or any(value == one for one in want)
     return bool(value == want)
 
 
@@ -358,23 +361,22 @@ def iso_to_mjd(text: str) -> float:
         If the text is not such a date.
     """
     cleaned = text.strip().replace(" ", "T", 1)
-    leap = timedelta(0)
-    if ":60" in cleaned:  # a leap second, or a clock that rounds up
-        head, _, tail = cleaned.rpartition(":60")
-        cleaned, leap = f"{head}:59{tail}", timedelta(seconds=1)
+    cleaned, leaps = _LEAP_SECOND.subn(r"\g<1>59", cleaned)  # a leap second, or a clock that rounds up
     try:
         moment = datetime.fromisoformat(cleaned)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment + timedelta(seconds=leaps) - _MJD_EPOCH) / timedelta(days=1)
+    except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a date of the form 2017-12-20T01:33:43.5") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment + leap - _MJD_EPOCH) / timedelta(days=1)
 
 
 def mjd_to_iso(mjd: float) -> str:
-    """Write a modified Julian date as ISO 8601 to the millisecond; empty for NaN."""
+    """Write a modified Julian date as ISO 8601 to the millisecond; empty for NaN and for years outside 1 to 9999."""
     if not isfinite(mjd):
         return ""
-    moment = _MJD_EPOCH + timedelta(days=mjd)
-    rounded = moment + timedelta(microseconds=500)
-    return rounded.replace(tzinfo=None).isoformat(timespec="milliseconds")
+    try:
+        moment = _MJD_EPOCH + timedelta(days=mjd) + timedelta(microseconds=500)
+    except OverflowError:
+        return ""
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds")

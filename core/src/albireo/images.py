@@ -168,11 +168,14 @@ def read_pixels(path: str | Path, hdu: int = 0, region: Section | None = None) -
     Raises
     ------
     FrameError
-        If the file is no readable FITS image, or is shorter than its header says.
+        If the file is no readable FITS image, is shorter than its header says, or does not hold the whole region.
     """
     try:
         with fits.open(path, mode="readonly", memmap=True, do_not_scale_image_data=True, lazy_load_hdus=True) as hdus:
-            unit = hdus[hdu]
+            try:
+                unit = hdus[hdu]
+            except IndexError:
+                raise FrameError(f"{path} has no HDU {hdu}; it has {len(hdus)}") from None
             header = unit.header
             if unit.is_image and header.get("NAXIS", 0) < 2:
                 raise FrameError(f"HDU {hdu} of {path} holds no image")
@@ -185,12 +188,17 @@ def read_pixels(path: str | Path, hdu: int = 0, region: Section | None = None) -
                 raise FrameError(
                     f"HDU {hdu} of {path} is not an image of two dimensions; give the HDU or describe the cube's planes"
                 )
+            if region is not None and stored.shape != region.shape:
+                raise FrameError(
+                    f"section {region.to_fits()} reaches beyond the image of {path}, which has "
+                    f"{header['NAXIS1']} x {header['NAXIS2']} pixels"
+                )
             scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
             blank = header.get("BLANK") if stored.dtype.kind in "iu" else None
             return _scaled(stored, scale, zero, blank)
-    except FrameError:
+    except (FrameError, MemoryError):
         raise
-    except (OSError, ValueError, TypeError, IndexError, KeyError, EOFError) as error:
+    except Exception as error:  # damaged bytes make astropy, zlib and the decompressors raise whatever they like
         raise FrameError(f"{path} cannot be read: {_reason(error)}") from error
 
 
@@ -210,8 +218,10 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "buffer is too small" in text or "mmap length" in text or "Header missing END" in text:
         return f"the file is truncated ({text})"
-    if "No SIMPLE card" in text or "empty or corrupt FITS" in text.lower():
+    if "No SIMPLE card" in text or "empty or corrupt fits" in text.lower():
         return "it is not a FITS file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return text or type(error).__name__
 
 
@@ -240,14 +250,17 @@ def write_image(path: str | Path, picture: CCDData, header: Mapping[str, Any] | 
         Written under a temporary name and renamed.
     picture : CCDData
     header : mapping, optional
-        Cards on top of the image's own; a list of values under ``HISTORY`` or ``COMMENT`` makes a card each.
+        Cards on top of the image's own; several values under ``HISTORY`` or ``COMMENT`` make a card each. What a card
+        cannot hold is left out (NaN, infinity, lists) or spelt out (letters beyond ASCII, as Python does).
     """
     cards = fits.Header()
     for key, value in {**dict(picture.meta or {}), **dict(header or {})}.items():
-        if isinstance(value, list | tuple) and key in ("HISTORY", "COMMENT"):
-            for line in value:
-                cards.add_history(line) if key == "HISTORY" else cards.add_comment(line)
-        elif isinstance(value, str | int | float | bool | np.generic):
+        if key in ("HISTORY", "COMMENT"):
+            for line in [value] if isinstance(value, str) else value:
+                cards.add_history(_ascii(line)) if key == "HISTORY" else cards.add_comment(_ascii(line))
+        elif isinstance(value, str):
+            cards[key] = _ascii(value)
+        elif isinstance(value, bool | int | float | np.number | np.bool_) and np.isfinite(value):
             cards[key] = value
     cards["BUNIT"] = str(picture.unit)
     units: list[Any] = [fits.PrimaryHDU(np.asarray(picture.data, dtype=np.float32), cards)]
@@ -261,6 +274,12 @@ def write_image(path: str | Path, picture: CCDData, header: Mapping[str, Any] | 
     return Path(path)
 
 
+def _ascii(text: object) -> str:
+    """Spell out what a FITS card cannot hold: letters beyond ASCII, and ends of lines."""
+    plain = str(text).encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(letter if letter.isprintable() else " " for letter in plain)
+
+
 def read_image(path: str | Path) -> CCDData:
     """Read what `write_image` wrote.
 
@@ -271,6 +290,8 @@ def read_image(path: str | Path) -> CCDData:
     """
     with fits.open(path, memmap=False) as hdus:
         header = hdus[0].header
+        if hdus[0].data is None:
+            raise OSError(f"{path} holds no image in its first HDU")
         planes = {unit.name: unit.data for unit in hdus[1:] if unit.data is not None}
         variance, flags = planes.get("VARIANCE"), planes.get("FLAGS")
         return image(

@@ -116,10 +116,26 @@ class OutputOptions(_Table):
 class Place(_Table):
     """A position: on the sky, or in a named frame."""
 
-    ra: float | None = Field(None, ge=0, lt=360, description="Right ascension, ICRS: degrees, or text in hours.")
-    dec: float | None = Field(None, ge=-90, le=90, description="Declination, ICRS: degrees, or text in degrees.")
-    x: float | None = Field(None, description="Column, zero-based.", json_schema_extra={"unit": "pixel"})
-    y: float | None = Field(None, description="Row, zero-based.", json_schema_extra={"unit": "pixel"})
+    ra: float | None = Field(
+        None,
+        ge=0,
+        lt=360,
+        description="Right ascension, ICRS: degrees, or text in hours.",
+        json_schema_extra={"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 360}, {"type": "string"}]},
+    )
+    dec: float | None = Field(
+        None,
+        ge=-90,
+        le=90,
+        description="Declination, ICRS: degrees, or text in degrees.",
+        json_schema_extra={"anyOf": [{"type": "number", "minimum": -90, "maximum": 90}, {"type": "string"}]},
+    )
+    x: float | None = Field(
+        None, allow_inf_nan=False, description="Column, zero-based.", json_schema_extra={"unit": "pixel"}
+    )
+    y: float | None = Field(
+        None, allow_inf_nan=False, description="Row, zero-based.", json_schema_extra={"unit": "pixel"}
+    )
     frame: str = Field("", description="The frame that x and y are in, by file name; the first frame if left out.")
 
     @field_validator("ra", mode="before")
@@ -228,7 +244,7 @@ class Recipe:
         """
         file = Path(path)
         try:
-            text = file.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
         except FileNotFoundError:
             raise RecipeError(str(path), [Problem("there is no such recipe")]) from None
         except IsADirectoryError:
@@ -296,17 +312,24 @@ class _Reader:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         self.places: dict[KeyPath, int] = {}
+        self.given: dict[KeyPath, str] = {}
+        """What --set put where."""
+        self.rows: dict[str, list[int]] = {}
+        """Where in its table each valid stage stands; the others are not in the lists of stages."""
 
     def read(self, settings: Sequence[str]) -> Recipe:
         try:
             tables: dict[str, Any] = tomli.loads(self.text)
         except tomli.TOMLDecodeError as error:
-            line = re.search(r"line (\d+)", str(error))
-            message = f"this is not valid TOML: {re.sub(r' [(]at .*', '', str(error))}"
-            raise RecipeError(str(self.path), [Problem(message, int(line[1]) if line else 0)]) from None
+            found = re.search(r"line (\d+)", str(error))
+            line = int(found[1]) if found else len(self.text.splitlines())
+            message = f"this is not valid TOML: {re.sub(r' [(]at line .*', '', str(error))}"
+            raise RecipeError(str(self.path), [Problem(message, line)]) from None
         self.places = lines_of(self.text)
         for setting in settings:
             self._set(tables, setting)
+        if isinstance(executor := tables.setdefault("executor", {}), dict):
+            executor.setdefault("use", "processes")
         self._unknown_tables(tables)
         options = self._table(RecipeOptions, tables, "recipe")
         core = {
@@ -323,8 +346,6 @@ class _Reader:
             if role.required and role.table not in tables:
                 known = ", ".join(e.name for e in self.registry.entries(role.name))
                 self._problem(f"a recipe needs a table [{role.table}] with use = one of: {known}", ())
-        if not stages["executor"] and "executor" not in tables:
-            stages["executor"] = [self.registry.get("executor", "processes").cls()]
         self._terms(stages, tables)
         if self.problems:
             raise RecipeError(str(self.path), self.problems)
@@ -349,7 +370,11 @@ class _Reader:
     # --- pieces
 
     def _problem(self, message: str, path: KeyPath, where: str = "") -> None:
-        self.problems.append(Problem(message, line_of(self.places, path), where))
+        setting = next((self.given[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.given), None)
+        if setting is None:
+            self.problems.append(Problem(message, line_of(self.places, path), where))
+        else:  # no line of the file is to blame
+            self.problems.append(Problem(message, 0, f"--set {setting}: {where}"))
 
     def _set(self, tables: dict[str, Any], setting: str) -> None:
         address, equals, raw = setting.partition("=")
@@ -363,13 +388,18 @@ class _Reader:
             value = raw.strip()
         table, option = keys[0], keys[-1]
         entries = tables.setdefault(table, [] if any(r.table == table and r.several for r in ROLES.values()) else {})
-        chosen = entries if isinstance(entries, list) else [entries]
-        if len(keys) == 3:
-            chosen = [entry for entry in chosen if entry.get("use") == keys[1]]
+        several = isinstance(entries, list)
+        chosen = [
+            ((table, index) if several else (table,), entry)
+            for index, entry in enumerate(entries if several else [entries])
+            if isinstance(entry, dict) and (len(keys) == 2 or entry.get("use") == keys[1])
+        ]
         if not chosen:
-            self._problem(f"--set {setting}: the recipe has no [[{table}]] to change", ())
-        for entry in chosen:
+            what = f'[[{table}]] with use = "{keys[1]}"' if len(keys) == 3 else f"[[{table}]]"
+            self._problem(f"--set {setting}: the recipe has no {what} to change", ())
+        for path, entry in chosen:
             entry[option] = value
+            self.given[*path, option] = setting
 
     def _unknown_tables(self, tables: Mapping[str, Any]) -> None:
         known = ["recipe", "data", "catalogue", "output", "targets", *(role.table for role in ROLES.values())]
@@ -386,22 +416,26 @@ class _Reader:
 
     def _targets(self, tables: Mapping[str, Any]) -> list[Target]:
         entries = tables.get("targets", [])
-        if not isinstance(entries, list):
+        if not _tables(entries):
             self._problem("write [[targets]] with two brackets: there may be several", ("targets",))
             return []
-        found = [
-            self._validated(Target, entry, ("targets", i), f"[[targets]] {i + 1}") for i, entry in enumerate(entries)
-        ]
-        names = [t.name for t in found if t is not None]
-        for name in {n for n in names if names.count(n) > 1}:
-            self._problem(f"two targets are called {name!r}", ("targets", names.index(name)))
-        return [target for target in found if target is not None]
+        found: dict[str, Target] = {}
+        for index, entry in enumerate(entries):
+            path: KeyPath = ("targets", index)
+            target = self._validated(Target, entry, path, f"[[targets]] {index + 1}")
+            if target is None:
+                continue
+            if target.name in found:
+                self._problem(f"two targets are called {target.name!r}", path)
+            found[target.name] = target
+        return list(found.values())
 
     def _stages(self, tables: Mapping[str, Any], table: str, role: str, several: bool) -> list[Any]:
         value = tables.get(table)
+        self.rows[table] = []
         if value is None:
             return []
-        if several and not isinstance(value, list):
+        if several and not _tables(value):
             self._problem(f"write [[{table}]] with two brackets: there may be several", (table,))
             return []
         if not several and not isinstance(value, dict):
@@ -425,19 +459,27 @@ class _Reader:
             stage = self._validated(cls, options, path, f"{title} {use}")
             if stage is not None:
                 stages.append(stage)
+                self.rows[table].append(index)
         return stages
 
     def _validated(self, model: type[BaseModel], values: Mapping[str, Any], path: KeyPath, where: str) -> Any:
         try:
             return model.model_validate(dict(values), context={"folder": self.path.parent})
         except ValidationError as error:
+            found: dict[KeyPath, list[str]] = {}
             for detail in error.errors(include_url=False):
-                inner = tuple(part for part in detail["loc"] if isinstance(part, str | int))
-                self._problem(_in_words(detail, model), (*path, *inner), where)
-            return None
+                place, inner = _place(detail, values)
+                found.setdefault(place, []).append(_in_words(detail, inner, model))
+            for place, messages in found.items():
+                self._problem("; or ".join(dict.fromkeys(messages)), (*path, *place), where)
+        except Exception as error:  # a stranger's check may raise anything; it is this recipe's problem
+            self._problem(f"its options cannot be checked: {type(error).__name__}: {error}", path, where)
+        return None
 
     def _requirements(self, table: Any) -> None:
-        requires = table.get("requires", []) if isinstance(table, dict) else []
+        requires = table.get("requires") if isinstance(table, dict) else None
+        if not isinstance(requires, list):
+            return
         for index, text in enumerate(t for t in requires if isinstance(t, str)):
             path = ("recipe", "requires", index)
             try:
@@ -456,39 +498,42 @@ class _Reader:
 
     def _terms(self, stages: Mapping[str, list[Any]], tables: Mapping[str, Any]) -> None:
         """Check that every stage finds what it needs, in the order of a run."""
-        made = [builder.kind for builder in stages["masters"]]
-        for kind in {k for k in made if made.count(k) > 1}:
-            self._problem(f"two [[masters]] combine the kind {kind!r}", ("masters", made.index(kind)))
-        for index, builder in enumerate(stages["masters"]):
+        made: set[str] = set()
+        for builder, row in zip(stages["masters"], self.rows["masters"], strict=True):
+            path: KeyPath = ("masters", row, "kind")
             if builder.kind not in CALIBRATION_KINDS:
                 text = f"kind {builder.kind!r} is none of {', '.join(CALIBRATION_KINDS)}"
-                self._problem(text, ("masters", index, "kind"), f"[[masters]] {builder.name}")
+                self._problem(text, path, f"[[masters]] {builder.name}")
+            elif builder.kind in made:
+                self._problem(f"two [[masters]] combine the kind {builder.kind!r}", path)
             elif builder.kind not in {c.master for c in stages["corrections"]}:
                 self.warnings.append(f"a master {builder.kind} is asked for, but no correction uses it")
-        complete = len(stages["corrections"]) == len(tables.get("corrections", []))
+            made.add(builder.kind)
+        # Where a table has a problem of its own, what its stages would have made or provided is not missed again.
+        complete, masters_complete = (
+            _tables(tables.get(table, [])) and len(stages[table]) == len(tables.get(table, []))
+            for table in ("corrections", "masters")
+        )
         have: set[str] = set()
-        for index, correction in enumerate(stages["corrections"]):
+        for correction, row in zip(stages["corrections"], self.rows["corrections"], strict=True):
             where = f"[[corrections]] {correction.name}"
-            self._missing(correction, have, ("corrections", index), where, "corrections", complete)
+            path = ("corrections", row)
+            self._missing(correction, have, path, where, "corrections", complete)
             have |= correction.provides
-            if (
-                correction.master
-                and correction.master not in made
-                and "masters" not in self._broken_tables(tables, made)
-            ):
+            if correction.master and correction.master not in made and masters_complete:
                 self._problem(
                     f"it takes a master {correction.master}, and no [[masters]] makes one; add [[masters]] with "
                     f'use = "combine", kind = "{correction.master}"',
-                    ("corrections", index),
+                    path,
                     where,
                 )
         for table in ("background", "finding", "alignment", "photometry"):
-            for index, stage in enumerate(stages[table]):
-                path: KeyPath = (table, index) if table == "photometry" else (table,)
+            for stage, row in zip(stages[table], self.rows[table], strict=True):
+                path = (table, row) if table == "photometry" else (table,)
                 where = f"[[{table}]] {stage.name}" if table == "photometry" else f"[{table}] {stage.name}"
                 self._missing(stage, have, path, where, table, complete)
                 have |= stage.provides
-            if table not in stages or (table in tables and not stages[table]):
+            if table in tables and not stages[table]:
                 have |= TERMS.keys()  # its own problem is on the list already
         chain = [("photometry", "finding"), ("alignment", "finding"), ("curves", "photometry")]
         for later, earlier in chain:
@@ -499,14 +544,10 @@ class _Reader:
         if "targets" in tables and "photometry" not in tables:
             self.warnings.append("the recipe has targets but no [[photometry]]: nothing will be measured")
 
-    @staticmethod
-    def _broken_tables(tables: Mapping[str, Any], made: Sequence[str]) -> set[str]:
-        return {"masters"} if len(tables.get("masters", [])) != len(made) else set()
-
     def _missing(self, stage: Stage, have: set[str], path: KeyPath, where: str, table: str, complete: bool) -> None:
         for term in sorted(stage.needs - have):
             helpers = [e for e in self.registry.entries() if term in e.cls.provides and e.cls is not type(stage)]
-            if not complete and any(e.role == "correction" for e in helpers):
+            if not complete and (not helpers or any(e.role == "correction" for e in helpers)):
                 continue
             advice = " or ".join(f"{ROLES[e.role].table} {e.name!r}" for e in helpers) or "a stage that provides it"
             order = "before it" if table == "corrections" else "to the recipe"
@@ -537,18 +578,45 @@ def parse_angle(text: str, per_unit: float) -> float:
     return value * per_unit
 
 
+def _tables(value: Any) -> bool:
+    """Whether a value is what TOML makes of double brackets."""
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
+
+
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), 1, 0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _in_words(detail: Mapping[str, Any], model: type[BaseModel]) -> str:
+def _place(detail: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[KeyPath, KeyPath]:
+    """Find what an error of pydantic is about.
+
+    Of an option that may be of several types pydantic reports an error for each, with the name of the type in the
+    location. The first path ends before such a name, so that these errors are told together; the second leaves it out.
+    """
+    common: KeyPath | None = None
+    inner: KeyPath = ()
+    node: Any = values
+    for part in detail["loc"]:
+        if (isinstance(node, dict) and part in node) or (isinstance(node, list) and part in range(len(node))):
+            node = node[part]
+            inner = (*inner, part)
+        elif detail["type"] == "missing":
+            inner = (*inner, part)
+        elif common is None:
+            common = inner
+    return inner if common is None else common, inner
+
+
+def _in_words(detail: Mapping[str, Any], place: KeyPath, model: type[BaseModel]) -> str:
     """Say what pydantic found in a way an observer understands."""
-    key = str(detail["loc"][-1]) if detail["loc"] else ""
-    name = ".".join(str(part) for part in detail["loc"])
+    key = str(place[-1]) if place else ""
+    name = ".".join(str(part) for part in place)
     kind, value = detail["type"], detail.get("input")
     options = ", ".join(model.model_fields)
     if kind == "extra_forbidden":
+        if len(place) > 1:
+            return f"there is no option {name!r}"
         near = _nearest(key, model.model_fields)
         return f"there is no option {key!r}{near or '; options are: ' + (options or 'none')}"
     if kind == "missing":

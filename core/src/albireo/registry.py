@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import platform
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -93,7 +94,8 @@ class Registry:
         found: dict[str, tuple[metadata.EntryPoint, Provider]] = {}
         for entry_point in metadata.entry_points(group=GROUP):
             dist = entry_point.dist
-            name, version = (dist.name, dist.version) if dist is not None else ("unknown", "unknown")
+            about = dist.metadata if dist is not None else {}
+            name, version = (str(about.get(key) or "unknown") for key in ("Name", "Version"))
             provider = Provider(name, version, entry_point.name)
             found.setdefault(f"{name}:{entry_point.name}", (entry_point, provider))
         for entry_point, provider in sorted(
@@ -101,7 +103,7 @@ class Registry:
         ):
             try:
                 plugin = entry_point.load()
-            except Exception as error:  # a stranger's import may raise anything; the reason is kept for whoever asks
+            except (Exception, SystemExit) as error:  # a stranger's import may raise anything; the reason is kept
                 registry.broken.append(Broken(provider, f"its import fails: {type(error).__name__}: {error}"))
                 continue
             registry.add(plugin, provider)
@@ -117,17 +119,18 @@ class Registry:
         provider : Provider, optional
             Where it comes from; the name of the module if left out.
         """
+        if self.manager.is_registered(plugin):
+            return  # two entry points name the same module
         name = getattr(plugin, "__name__", type(plugin).__name__)
         provider = provider or Provider(name, "unknown", name)
         try:
-            registered = self.manager.register(plugin)
+            self.manager.register(plugin)
             self.manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
-            self.broken.append(Broken(provider, self._hook_problem(error)))
+            self.broken.append(Broken(provider, _hook_problem(error)))
             return
-        del registered
         self._providers.append(provider)
         for role in ROLES.values():
             caller = getattr(self.manager.hook, role.hook)
@@ -143,15 +146,6 @@ class Registry:
                     continue
                 for cls in offered:
                     self._offer(role.name, cls, provider)
-
-    def _hook_problem(self, error: Exception) -> str:
-        hooks = [name for name in dir(self.manager.hook) if not name.startswith("_")]
-        text = " ".join(str(error).split())
-        for word in text.replace("'", " ").split():
-            near = difflib.get_close_matches(word, hooks, 1)
-            if near and word not in hooks:
-                return f"it implements no known hook ({word!r}; did you mean {near[0]!r}?)"
-        return text
 
     def _offer(self, role: str, cls: Any, provider: Provider) -> None:
         base = ROLES[role].base
@@ -226,6 +220,18 @@ class Registry:
     def providers(self) -> Iterator[Provider]:
         """Every plugin that could be loaded."""
         return iter(self._providers)
+
+
+def _hook_problem(error: Exception) -> str:
+    """Say what pluggy found wrong with the hooks of a plugin."""
+    text = " ".join(str(error).split())
+    unknown = re.search(r"unknown hook '(\w+)'", text)
+    if unknown is None:
+        return text
+    hooks = [name for specs in (hookspecs.Providers, hookspecs.Events) for name in vars(specs) if name[0] != "_"]
+    near = difflib.get_close_matches(unknown[1], hooks, 1)
+    advice = f"did you mean {near[0]!r}?" if near else f"hooks are {', '.join(hooks)}"
+    return f"there is no hook {unknown[1]!r}; {advice}"
 
 
 def _plain(name: str) -> str:

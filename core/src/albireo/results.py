@@ -111,9 +111,10 @@ class Results:
         """Title, command line, versions, counts, warnings, citations, times: everything that is not a table.
 
         Keys: ``title``, ``command``, ``started`` and ``finished`` (ISO, UTC), ``seconds``, ``versions`` (distribution
-        to version), ``counts`` (fate to number), ``warnings`` (list of text: what a person should know), ``citations``
-        (list), ``masters``, ``fields``, ``curves``, ``timing`` (stage to seconds), ``ensembles`` (for each field, filter,
-        method and aperture: ``frames``, ``comparisons`` with weights, and under ``steps`` what curve steps noted, such as
+        to version), ``counts`` (fate to number), ``warnings`` (list of text: what a person should know), ``notes``
+        (what the camera assumed about its frames), ``citations`` (list), ``masters``, ``fields``, ``curves``,
+        ``timing`` (stage to seconds), ``ensembles`` (for each field, filter, method and aperture: ``frames``,
+        ``comparisons`` with weights, and under ``steps`` what curve steps noted, such as
         ``steps["differential"]["transparency"]``, one number a frame).
         """
         text: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
@@ -131,7 +132,8 @@ class Results:
         Columns: name, path, hdu, instrument, detector, kind, variant, filter, target, exptime, start, mid (ISO text,
         UTC), mjd_mid, airmass, gain, read_noise, saturation, setup, fate (used, dropped, failed, unused), stage,
         reason, masters (what it was corrected with), notes; for aligned science frames also dx, dy, rotation, scale, align_rms,
-        matched, fwhm, elongation, sky, sky_rms, sources, saturated (number of saturated pixels).
+        matched, fwhm, elongation, sky, sky_rms, sources, saturated (number of saturated pixels); these counts are -1
+        where they are not known.
         """
         from astropy.table import Table
 

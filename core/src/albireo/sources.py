@@ -226,14 +226,14 @@ class PSF:
     @classmethod
     def of(cls, sources: Sources, usable: NDArray[np.bool_] | None = None) -> PSF | None:
         """Take the median shape of unflagged sources; None if there is no source to measure."""
-        good = (sources.flags == 0) & np.isfinite(sources.fwhm) & (sources.b > 0)
+        good = (sources.flags == 0) & np.isfinite(sources.fwhm) & np.isfinite(sources.a) & (sources.b > 0)
         if usable is not None:
             good &= usable
         if not good.any():
             return None
         # An angle has no median; double it, because an ellipse looks the same after half a turn.
-        double = 2.0 * sources.theta[good]
-        theta = 0.5 * float(np.arctan2(np.mean(np.sin(double)), np.mean(np.cos(double))))
+        double = 2.0 * sources.theta[good & np.isfinite(sources.theta)]
+        theta = 0.5 * float(np.arctan2(np.sum(np.sin(double)), np.sum(np.cos(double))))
         return cls(
             fwhm=float(np.median(sources.fwhm[good])),
             elongation=float(np.median(sources.a[good] / sources.b[good])),

@@ -18,7 +18,7 @@ _KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za
 
 def lines_of(text: str) -> dict[Path, int]:
     """Give the line (from one) of every table and key of a valid TOML text."""
-    lines = text.splitlines()
+    lines = text.replace("\r\n", "\n").split("\n")  # TOML knows no other ends of lines
     places: dict[Path, int] = {}
     counts: dict[Path, int] = {}
     table: Path = ()
@@ -33,13 +33,19 @@ def lines_of(text: str) -> dict[Path, int]:
                 counts[name] = index + 1
                 name = (*name, index)
             table = name
-            places.setdefault(table, number + 1)
+            _note(places, table, number + 1)
         elif key:
-            path = (*table, *_split(key[1]))
-            places[path] = number + 1
+            _note(places, (*table, *_split(key[1])), number + 1)
             number = _end_of_value(lines, number)
         number += 1
     return places
+
+
+def _note(places: dict[Path, int], path: Path, line: int) -> None:
+    """Remember the line of a path, and of the tables that a dotted name makes on the way."""
+    for length in range(1, len(path)):
+        places.setdefault(path[:length], line)
+    places[path] = line
 
 
 def line_of(places: dict[Path, int], path: Path) -> int:

@@ -308,6 +308,22 @@ def test_options_that_make_no_sense_are_refused(options, message):
         Aperture(**options)
 
 
+def test_needs_follow_from_the_options():
+    assert Aperture.needs == Aperture().needs == {"pedestal", "electron"}
+    assert Aperture(sky="background").needs == {"pedestal", "electron", "background"}
+    assert Aperture(unit="fwhm", radius=1.0).needs == {"pedestal", "electron", "psf"}
+
+
+def test_what_a_masked_pixel_holds_does_not_matter():
+    rows = []
+    for value in (0.0, 1e6, np.nan):
+        pixels, flags = flat()
+        pixels[32, 33], flags[32, 33] = value, Flag.HOT
+        rows.append(measure_one(pixels, flags))
+    assert rows[0] == rows[1] == rows[2]
+    assert rows[0]["flags"] == Flag.HOT
+
+
 def test_the_image_is_left_alone():
     picture, sources = scene(np.full(9, 1e4))
     picture.flags[20, 20] = Flag.HOT

@@ -1,9 +1,12 @@
 """The overscan: levels, their errors, drifts, glitches, sections on any side."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from albireo import Amplifier, Flag, Frame, FrameError, Section, apply_terms, image, variance_of
+from albireo import Amplifier, Flag, Frame, FrameError, Section, apply_terms, image, read_pixels, variance_of
 from albireo_calibration import Overscan, Trim
 
 NY, NX, WIDE = 400, 300, 44
@@ -89,6 +92,18 @@ def test_glitches_saturated_and_missing_pixels_take_no_part(rng):
     assert terms.subtract_variance[5] == pytest.approx(SIGMA**2 / 14, rel=0.1)
 
 
+def test_the_settling_of_an_amplifier_in_the_first_rows_is_followed(rng):
+    truth = 1600.0 - 1300.0 * np.exp(-np.arange(NY) / 4.0)
+    level = Overscan().terms(image(raw_bias(rng, truth[:, None])), frame_of(), {}).subtract[:, 0]
+    np.testing.assert_allclose(level, truth, atol=5 * SIGMA / np.sqrt(WIDE))
+
+
+def test_zeros_count_where_the_level_is_about_zero(rng):
+    raw = np.maximum(raw_bias(rng, 3.0, whole=True), 0.0)
+    terms = Overscan(along="all").terms(image(raw), frame_of(), {})
+    assert terms.subtract[0, 0] == pytest.approx(raw[STRIP.slices].mean(), abs=0.02)
+
+
 def test_a_row_that_light_leaks_into_keeps_the_level_of_its_neighbours(rng):
     raw = raw_bias(rng, 1000.0)
     raw[50, STRIP.slices[1].start : STRIP.slices[1].start + 2] += 30.0  # deferred charge of a bright row
@@ -154,3 +169,36 @@ def test_a_trimmed_image_and_an_empty_overscan_are_refused(rng):
         Overscan().terms(image(raw), frame_of(), {})
     outside = frame_of(Amplifier(DATA, Section(0, NY, NX, SHAPE[1] + 1), GAIN, READ_NOISE))
     assert "reaches beyond its image of 348 x 400 pixels" in Overscan().check(outside, None)
+
+
+def lowell_frames(folder, pattern):
+    """Real frames of an e2v CCD, if the test data are at hand: raw pixels and what the camera says of them."""
+    base = Path(os.environ.get("ALBIREO_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
+    paths = sorted((base / "lowell42" / folder).glob(pattern))
+    if not paths:
+        pytest.skip(f"no real frames in {base}")
+    amplifier = Amplifier(Section.from_fits("[18:1382,1:1370]"), Section.from_fits("[1388:1432,1:1370]"), 3.66, 4.3)
+    for path in paths:
+        pixels = read_pixels(path, hdu=1)
+        yield Frame(str(path), shape=pixels.shape, amplifiers=(amplifier,)), image(pixels)
+
+
+def test_real_bias_frames_lose_their_drift_and_keep_their_noise():
+    levels, rows = [], []
+    for frame, raw in lowell_frames("zero", "*.fits.fz"):
+        terms = Overscan().terms(raw, frame, {})
+        assert abs(np.median(terms.subtract) - 1625.0) < 3.0
+        # Zeros in the last row leave no trace; in the first rows the amplifier settles, from 300 to 1600.
+        assert np.abs(terms.subtract[50:] - np.median(terms.subtract)).max() < 3.0
+        assert 300.0 < terms.subtract[0] < 360.0
+        assert np.sqrt(np.median(terms.subtract_variance)) == pytest.approx(1.17 / np.sqrt(45), rel=0.15)
+        result = apply_terms(raw, frame, [terms, Trim().terms(raw, frame, {})])
+        assert result.shape == (1370, 1365)
+        levels.append(float(np.mean(result.data[100:-100, 100:-100])))
+        rows.append(np.mean(result.data[:, 100:-100], axis=1))
+    # The camera itself drifts by 0.27 adu between data and overscan while it warms up, half of it in two frames.
+    assert np.ptp(levels) < 0.3
+    assert np.ptp(levels[2:]) < 0.2
+    # Differences between frames show what the overscan of a row leaves: no more than its own error and the data's.
+    scatter = np.std(np.array(rows[1:]) - rows[0], axis=1) / np.sqrt(2)
+    assert np.median(scatter) < 1.3 * 1.17 / np.sqrt(45)

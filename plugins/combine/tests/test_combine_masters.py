@@ -1,10 +1,13 @@
 """Masters from simulated stacks with known answers: values, error bars, rejection, levels."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from albireo import Flag, Frame, FrameError, Frames, Stack, Strip, flags_of, image, variance_of
+from albireo import Flag, Frame, FrameError, Frames, Stack, Strip, flags_of, image, read_pixels, variance_of
 from albireo_combine import Combine
 
 
@@ -216,3 +219,20 @@ def test_identical_frames_have_no_noise():
     assert np.all(master.data == 3.0)
     assert np.all(variance_of(master) == 0.0)
     assert master.meta["REJECTED"] == 0
+
+
+def test_real_bias_frames_have_the_noise_of_their_differences():
+    base = Path(os.environ.get("ALBIREO_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
+    paths = sorted((base / "lowell42" / "zero").glob("*.fits.fz"))
+    if not paths:
+        pytest.skip(f"no real frames in {base}")
+    data = np.array([read_pixels(path, hdu=1)[400:1000, 100:1300] for path in paths])
+    master = Combine(kind="bias").build(MemoryStack(data, rows=100))
+    # Whole counts of 1.2 adu noise: a rule by the median absolute deviation alone rejects 12 % of them.
+    assert master.meta["RDNOISE"] == pytest.approx(1.185, abs=0.06)
+    assert master.meta["REJECTED"] < 0.01 * data.size
+    even, odd = (Combine(kind="bias").build(MemoryStack(data[start::2], rows=100)) for start in (0, 1))
+    # Two masters of different frames agree within their error bars, but for the drift between frames.
+    difference = even.data - odd.data
+    pull = (difference - np.median(difference)) / np.sqrt(variance_of(even) + variance_of(odd))
+    assert np.percentile(np.abs(pull), 68.3) == pytest.approx(1.0, abs=0.1)

@@ -89,7 +89,7 @@ def test_transparency_of_each_frame_is_reported():
 @pytest.mark.parametrize("column", [0, 12])
 def test_planted_variation_of_the_target_is_recovered(column):
     change = sine(160, 0.02)
-    flux, error, _, truth = night(variation={column: change})
+    flux, error, _, _ = night(variation={column: change})
     curves = Differential().apply(ensemble(flux, error, targets={"variable": column + 1}))
     shape = change / 0.02
     curve, weight = curves.flux[:, column] - 1, curves.flux_err[:, column] ** -2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,8 @@ class Night:
         self.fields = True
         self.failed = False
         self.title = "WASP-12 b, two filters"
-        self.warnings = [
-            "the position of the field is not known",
-            "gain 3.66 from the recipe; the header says 4.95 (50 frames)",
-        ]
+        self.warnings: tuple[str, ...] = ("the position of the field is not known",)
+        self.notes: tuple[str, ...] = ("gain 3.66 from the recipe; the header says 4.95 (50 frames)",)
         self.reason = "mean level 61234 adu is above 0.8 of saturation"
         self.side = 240
         self.times = True
@@ -98,16 +97,30 @@ class Night:
             "seconds": 42.4,
             "versions": {"albireo-core": "0.1.0", "albireo-html": "0.1.0", "numpy": "2.4.0"},
             "counts": {fate: fates.count(fate) for fate in ("used", "dropped", "failed", "unused")},
-            "warnings": self.warnings,
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
             "citations": ["Broeg, Fernández & Neuhäuser 2005, AN 326, 134"],
             "masters": self._masters(rng, folder) if self.masters else [],
             "fields": self._field(rng, folder) if self.fields else [],
             "curves": paths,
+            "ensembles": [self._ensemble(curve) for curve in curves],
             "timing": {"index": 0.8, "masters": 3.2, "frames": 30.1, "curves": 1.2, "reports": 0.9},
         }
         (folder / "run.json").write_text(json.dumps(summary))
         (folder / "run.toml").write_text(RECIPE)
         return Results(folder)
+
+    @staticmethod
+    def _ensemble(curve: Table) -> dict[str, Any]:
+        """What the engine keeps of the step that made a curve: here a sky that loses a tenth in five hours."""
+        hours = (np.asarray(curve["time"]) - 2400000.5 - MJD0) * 24
+        return {
+            "field": "WASP-12",
+            **{key.lower(): curve.meta[key] for key in ("FILTER", "DETECTOR", "METHOD", "APERTURE")},
+            "frames": list(curve["frame"]),
+            "comparisons": {},
+            "steps": {"differential": {"transparency": [float(v) for v in 1 - 0.1 * hours / 5]}},
+        }
 
     def _frames(self, rng: np.random.Generator) -> Table:
         rows: list[dict[str, Any]] = []
@@ -221,7 +234,6 @@ class Night:
                                 "COMPARISONS": comparisons,
                                 "SCATTER": float(spread[star]),
                                 "EXPECTED": float(error[star]),
-                                "STEPS": {"differential": {"transparency": [float(v) for v in 1 - 0.1 * hours / 5]}},
                             },
                         )
                     )
@@ -325,11 +337,12 @@ def _stack(tables: list[Table], names: list[str]) -> Table:
     return vstack(tables)
 
 
-@pytest.fixture
-def night(tmp_path: Path) -> Callable[..., Results]:
-    """Write a run folder; keywords are attributes of `Night`."""
+@pytest.fixture(scope="session")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Results]:
+    """Write a run folder, once for the same options; keywords are attributes of `Night`."""
 
+    @cache
     def write(**options: Any) -> Results:
-        return Night(**options).write(tmp_path / "run")
+        return Night(**options).write(tmp_path_factory.mktemp("night") / "run")
 
     return write

@@ -120,7 +120,7 @@ def test_warnings_come_before_the_light_curves_and_name_what_the_products_show(n
 
 
 def test_a_quiet_run_has_no_warnings(night: Write) -> None:
-    run = night(warnings=[], frames=10)  # with so few frames the factory lets none fail and flags none
+    run = night(warnings=(), frames=10)  # with so few frames the factory lets none fail and flags none
     assert "warning" not in page(run).text
 
 

@@ -59,6 +59,8 @@ class RunOutcome:
         False if everything was there already.
     reports : list of Path
     warnings : list of str
+    complete : bool
+        False if a report could not be written.
     """
 
     folder: Path
@@ -67,11 +69,12 @@ class RunOutcome:
     changed: bool
     reports: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    complete: bool = True
 
     @property
     def exit_code(self) -> int:
         """0 if nothing failed, else 1."""
-        return 1 if self.counts.get("failed") else 0
+        return 1 if self.counts.get("failed") or not self.complete else 0
 
 
 @dataclass
@@ -161,6 +164,7 @@ class Engine:
         self.measured: dict[str, Path] = {}
         self.fields: list[FieldState] = []
         self.master_keys: dict[str, str] = {}
+        self.complete = True
         self.hooks = Registry.discover().manager.hook
 
     def run(self) -> RunOutcome:
@@ -622,7 +626,8 @@ class Engine:
         )
 
     def _up_to_date(self, key: str) -> bool:
-        return self.index.has(key) and all((self.out / n).exists() for n in self.index.note(key).get("files", []))
+        note = self.index.note(key) if self.index.has(key) else {}
+        return bool(note.get("complete")) and all((self.out / name).exists() for name in note["files"])
 
     def _write(self, key: str) -> None:
         from albireo.jobs import load_arrays
@@ -643,7 +648,7 @@ class Engine:
             for report in self.recipe.reports:
                 reports += [str(p.relative_to(self.out)) for p in self._report(report, results)]
                 self.watch.advance()
-        note = {"files": [*files, *reports], "reports": reports, "warnings": self.warnings}
+        note = {"files": [*files, *reports], "reports": reports, "warnings": self.warnings, "complete": self.complete}
         self.index.save_product(key, self.out / "run.json", note)
         self._tell("run_finished", run=results)
 
@@ -657,6 +662,7 @@ class Engine:
             raise
         except Exception as error:
             log.exception("report %s", report.name)
+            self.complete = False
             self.warnings.append(
                 f"the report {report.name!r} could not be written: {type(error).__name__}: {error} (see run.log)"
             )
@@ -668,7 +674,7 @@ class Engine:
             counts[fate.fate] = counts.get(fate.fate, 0) + 1
         note = self.index.note(key)
         reports = [self.out / name for name in note.get("reports", [])]
-        return RunOutcome(self.out, counts, self.fates, changed, reports, note.get("warnings", []))
+        return RunOutcome(self.out, counts, self.fates, changed, reports, note.get("warnings", []), self.complete)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -28,6 +28,18 @@ LEAST_AREA = 0.5
 """A smaller share of the aperture than this says too little of the rest."""
 
 
+class _Needs:
+    """What a photometer needs: more with some options than by default."""
+
+    def __get__(self, stage: Aperture | None, owner: type) -> frozenset[str]:
+        terms = {"pedestal", "electron"}
+        if stage is not None and stage.sky == "background":
+            terms.add("background")
+        if stage is not None and stage.unit == "fwhm":
+            terms.add("psf")
+        return frozenset(terms)
+
+
 class Aperture(Photometer, name="aperture"):
     """Sum in one or more circles around each star, above the sky in a ring or the background map.
 
@@ -61,7 +73,7 @@ class Aperture(Photometer, name="aperture"):
     ([9000.0, 9000.0], [4.0, 5.0])
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"pedestal", "electron"})
+    needs: ClassVar[frozenset[str]] = _Needs()  # type: ignore[assignment]
     citations: ClassVar[tuple[str, ...]] = ("Howell, S. B. 2006, Handbook of CCD Astronomy, 2nd ed., chapter 5",)
 
     radius: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = Field(
@@ -75,7 +87,8 @@ class Aperture(Photometer, name="aperture"):
     )
     annulus: tuple[PositiveFloat, PositiveFloat] | None = Field(
         None,
-        description="Inner and outer radius of the ring, outside all circles; none for 10 and 20 pixels, or 3 and 5 FWHM.",
+        description="Inner and outer radius of the ring, outside all circles; none for 10 and 20 pixels, or 3 and 5 "
+        "FWHM.",
         json_schema_extra={"unit": "pixel or FWHM"},
     )
     statistic: Literal["mean", "median"] = Field(
@@ -122,9 +135,9 @@ class Aperture(Photometer, name="aperture"):
         Returns
         -------
         dict of ndarray
-            One row for each source and circle, circles of a source together: ``id``, ``flux`` and ``flux_err`` (unit of the
-            image), ``aperture`` (pixels), ``sky`` and ``sky_err`` (unit of the image per pixel), ``area`` (pixels summed,
-            without masked ones), ``flags``.
+            One row for each source and circle, circles of a source together: ``id``, ``flux`` and ``flux_err`` (unit of
+            the image), ``aperture`` (pixels), ``sky`` and ``sky_err`` (unit of the image per pixel), ``area`` (pixels
+            summed, without masked ones), ``flags``.
 
         Raises
         ------
@@ -184,9 +197,11 @@ class Aperture(Photometer, name="aperture"):
         # Pixels beyond the image stand for others here; circles that touch them fail.
         at = np.clip(row[:, None] + grid, 0, ny - 1)[:, :, None], np.clip(column[:, None] + grid, 0, nx - 1)[:, None, :]
         light, noise, bits = data[at].astype(np.float64), variance[at].astype(np.float64), flags[at]
-        bits[~(np.isfinite(light) & np.isfinite(noise))] |= np.uint16(Flag.NO_DATA)
-        flagged = bool(bits.any())
         hidden = (bits & np.uint16(MASKED & ~(Flag.SATURATED | Flag.BLEED))) != 0
+        lost = ~(np.isfinite(light) & np.isfinite(noise) | hidden)
+        bits[lost] |= np.uint16(Flag.NO_DATA)
+        hidden |= lost
+        flagged = bool(bits.any())
 
         if level is None:
             pixels, usable = ring_pixels(data, flags, x, y, ring)

@@ -1,8 +1,8 @@
 """How much of each pixel lies in a circle, exactly, for many circles at once.
 
 Libraries give the sum over a circle; its error needs the share of every pixel, because the variance of
-``sum(w d)`` is ``sum(w**2 V)``. Summing ``w V``, as is common, makes the error of a faint star 4 % too large at a radius
-of 4.7 pixels and 22 % at 1.
+``sum(w d)`` is ``sum(w**2 V)``. Summing ``w V``, as is common, makes the error of a faint star 4 % too large at a
+radius of 4.7 pixels and 22 % at 1.
 """
 
 from __future__ import annotations

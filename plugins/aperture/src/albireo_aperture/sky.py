@@ -87,7 +87,8 @@ def clipped_sky(
     Returns
     -------
     level, error : ndarray, shape (n,)
-        NaN where fewer than 20 values are usable. The error is ``std / sqrt(kept)``, times ``sqrt(pi / 2)`` for a median.
+        NaN where fewer than 20 values are usable. The error is ``std / sqrt(kept)``, times ``sqrt(pi / 2)`` for a
+        median.
     """
     level, error = np.full(len(values), np.nan), np.full(len(values), np.nan)
     count = np.count_nonzero(usable, axis=1)

@@ -96,13 +96,12 @@ class Astroalign(Aligner, name="astroalign"):
                 raise FrameError(
                     f"{count} sources in {name} are too few to align, at least {self.min_matched} are needed"
                 )
-        affine = self.model == "affine"
         best = None
         for guess in (by_offsets, by_triangles):
             start = guess(there[: self.max_stars], here[: self.max_stars], self.tolerance)
             if start is None:
                 continue
-            found = refine(there, here, start, self.tolerance, affine=affine)
+            found = refine(there, here, start, self.tolerance, affine=False)
             if best is None or found.matched > best.matched:
                 best = found
             # Half of the shorter list matched by a plain shift is beyond chance; there is no need of triangles then.
@@ -112,6 +111,8 @@ class Astroalign(Aligner, name="astroalign"):
             raise FrameError(
                 f"no pattern of stars is common to this image ({len(here)} sources) and the reference ({len(there)})"
             )
+        if self.model == "affine" and best.matched >= self.min_matched:
+            best = refine(there, here, best, self.tolerance, affine=True)
         needed = max(float(self.min_matched), CHANCE * chance_matches(there, here, best, self.tolerance))
         if best.matched < needed:
             raise FrameError(

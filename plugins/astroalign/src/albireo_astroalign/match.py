@@ -178,7 +178,7 @@ def _fit(reference: Points, image: Points, affine: bool) -> Transform:
 
 
 def chance_matches(reference: Points, image: Points, transform: Transform, tolerance: float) -> float:
-    """How many points a wrong map would match: those that fall on the image, times the share of it that is near a point."""
+    """How many points a wrong map would match: those on the image, times the share of it that is near a point."""
     low, high = image.min(axis=0) - tolerance, image.max(axis=0) + tolerance
     moved = np.stack(transform(reference[:, 0], reference[:, 1]), axis=1)
     falls = np.count_nonzero(((moved >= low) & (moved <= high)).all(axis=1))

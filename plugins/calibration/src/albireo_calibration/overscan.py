@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from albireo import Terms
 
-GLITCH_SIGMAS = 20.0
-"""Overscan pixels farther than this from the median of the section are glitches of the readout, not noise."""
+DROPOUT_SIGMAS = 20.0
+"""Zeros are dropouts of the readout where the median of the section is so many standard deviations above zero."""
 
 CLIP_SIGMAS = 4.0
 """Within a row, values farther than this from the row's median do not enter the clipped mean."""
@@ -38,11 +38,14 @@ MAD_TO_SIGMA = 1.482602218505602
 class Overscan(PixelwiseCorrection, name="overscan"):
     """Subtract the level of the overscan, row by row or as one number, with the variance of that level.
 
-    Saturated, missing and glitched overscan pixels (farther than 20 robust standard deviations from the median of the
-    section) are left out; a row with too few good pixels takes its level from the rows around it, and rows beyond the
-    section take the level of its last row. The variance of a level of ``n`` pixels is ``s**2 / n`` for the clipped mean
-    and ``pi / 2 s**2 / n`` for the median, with the scatter ``s`` of the pixels about the levels of their rows. All
-    pixels of a row share this error, which a variance plane cannot say.
+    Saturated and missing overscan pixels are left out, dropouts (zeros in a section far above zero), and pixels more
+    than four standard deviations from the median of their row. Levels may differ much between rows, as where an
+    amplifier settles in the first rows. A row with too few good pixels takes its level from the rows around it, and
+    rows beyond the section take the level of its last row.
+
+    The variance of a level of ``n`` pixels is ``s**2 / n`` for the clipped mean and ``pi / 2 s**2 / n`` for the median,
+    with the scatter ``s`` of the pixels about the levels of their rows. All pixels of a row share this error, which a
+    variance plane cannot say.
 
     Runs before `trim`, on the whole raw image.
     """
@@ -138,7 +141,9 @@ class Overscan(PixelwiseCorrection, name="overscan"):
         lines = values if beside else values.T
         good = np.isfinite(lines)
         if good.any():
-            level, variance = _line_levels(np.where(_near(lines, GLITCH_SIGMAS), lines, np.nan), self.statistic)
+            centre, scale = _centre(lines)
+            dropout = (lines == 0.0) & (centre > DROPOUT_SIGMAS * scale)
+            level, variance = _line_levels(np.where(dropout, np.nan, lines), self.statistic)
         if not good.any() or not np.isfinite(level).any():
             raise FrameError(
                 f"the overscan {section.to_fits()} of {frame.name} has no usable pixels: {good.sum()} of {good.size} "
@@ -153,14 +158,12 @@ class Overscan(PixelwiseCorrection, name="overscan"):
         return np.expand_dims(level, axis).astype(np.float32), np.expand_dims(variance, axis).astype(np.float32)
 
 
-def _near(values: NDArray[np.float64], sigmas: float) -> NDArray[np.bool_]:
-    """Whether values lie within some robust standard deviations (never less than one count) of their median."""
+def _centre(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Median and robust standard deviation, which is taken as one count at least."""
     import numpy as np
 
-    centre = np.nanmedian(values)
-    scale = max(MAD_TO_SIGMA * float(np.nanmedian(np.abs(values - centre))), 1.0)
-    near: NDArray[np.bool_] = np.abs(values - centre) <= sigmas * scale
-    return near
+    centre = float(np.nanmedian(values))
+    return centre, max(MAD_TO_SIGMA * float(np.nanmedian(np.abs(values - centre))), 1.0)
 
 
 def _line_levels(lines: NDArray[np.float64], statistic: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -195,7 +198,8 @@ def _mean_level(level: NDArray[np.float64], variance: NDArray[np.float64]) -> tu
     """One level for all lines: the mean of the levels that stand near their median, as array of length one."""
     import numpy as np
 
-    kept = _near(level, CLIP_SIGMAS)
+    centre, scale = _centre(level)
+    kept = np.abs(level - centre) <= CLIP_SIGMAS * scale
     return np.array([level[kept].mean()]), np.array([variance[kept].sum() / kept.sum() ** 2])
 
 

@@ -96,6 +96,7 @@ class Combine(MasterBuilder, name="combine"):
                 (
                     rules.METHODS[self.method],
                     *noise,
+                    rules.PRIOR_WEIGHT,
                     self.low,
                     self.high,
                     rules.kept_variance(self.low, self.high) if clip else 1.0,

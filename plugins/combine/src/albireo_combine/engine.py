@@ -18,7 +18,7 @@ def block_function(n: int) -> Callable[..., None]:
         from albireo_combine import reference
 
         logging.getLogger(__name__).warning(
-            "numba cannot be used (%s); masters are combined by numpy, about ten times slower, with equal results",
+            "numba cannot be used (%s); masters are combined by numpy, about fifty times slower, with equal results",
             error,
         )
         return reference.combine_block

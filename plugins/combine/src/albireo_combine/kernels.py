@@ -20,7 +20,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from albireo_combine.rules import MAD_TO_SIGMA, PRIOR_WEIGHT
+from albireo_combine.rules import MAD_TO_SIGMA
 
 WIDTH = 128
 """Pixels sorted together. A constant of the compiled code, because the vectoriser needs to know it."""
@@ -95,8 +95,8 @@ def _sort(tile: Any, comparators: Any) -> None:
 
 
 @_compiled(
-    "void(float32[:, ::1], int64, int64, uint64[:, ::1], int64, float64, float64, float64, float64, float64, int64, "
-    "float64[::1], float32[::1], float32[::1], int64[::1])"
+    "void(float32[:, ::1], int64, int64, uint64[:, ::1], int64, float64, float64, float64, float64, float64, float64, "
+    "int64, float64[::1], float32[::1], float32[::1], int64[::1])"
 )
 def combine_block(
     data: Any,
@@ -106,6 +106,7 @@ def combine_block(
     method: int,
     noise_floor: float,
     noise_slope: float,
+    prior_weight: float,
     low: float,
     high: float,
     kept_variance: float,
@@ -135,7 +136,7 @@ def combine_block(
             source = data[i, begin : stop if stop - begin < WIDTH else begin + WIDTH]
             for w in range(width):
                 x = source[w]
-                row[w] = x if abs(x) < infinite else infinite  # adding zero makes of -0 a plain 0
+                row[w] = x + np.float32(0.0) if abs(x) < infinite else infinite  # adding zero makes of -0 a plain 0
         _sort(tile, comparators)
 
         # All columns as if they were complete and had nothing to reject, in vector instructions.
@@ -170,7 +171,7 @@ def combine_block(
         for w in range(width):
             model = noise_floor + noise_slope * max(centre[w], 0.0)
             scatter = (squares[w] - total[w] * total[w] / n) / kept_variance
-            pooled = (scatter + PRIOR_WEIGHT * model) / (n - 1 + PRIOR_WEIGHT)
+            pooled = (scatter + prior_weight * model) / (n - 1 + prior_weight)
             out_value[w] = np.float32(centre[w] if method == 1 else centre[w] + total[w] / n)
             out_variance[w] = np.float32(pooled * factors[n] / n)
             sigma = sqrt(model)
@@ -213,7 +214,7 @@ def combine_block(
                 s += d
                 q += d * d
             scatter = (q - s * s / used) / kept_variance
-            pooled = (scatter + PRIOR_WEIGHT * model) / (used - 1 + PRIOR_WEIGHT)
+            pooled = (scatter + prior_weight * model) / (used - 1 + prior_weight)
             held = number if method == 1 else used
             out_value[w] = np.float32(middle if method == 1 else middle + s / used)
             out_variance[w] = np.float32(pooled * factors[held] / held)

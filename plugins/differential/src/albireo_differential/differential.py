@@ -41,7 +41,8 @@ class Differential(CurveStep, name="differential"):
     max_excess: float = Field(
         3.0,
         gt=1,
-        description="A star that scatters this many times more than comparison stars as bright as it is variable, and not chosen.",
+        description="A star is variable, and not chosen, if it scatters this many times more than comparison stars as "
+        "bright.",
     )
     normalise: bool = Field(
         True, description="Whether to divide each curve by its median; otherwise fluxes keep their unit."
@@ -58,10 +59,12 @@ class Differential(CurveStep, name="differential"):
         Returns
         -------
         Ensemble
-            ``flux`` and ``flux_err`` of every source, relative to its median (unit empty) or in the unit given; NaN where the
-            star or every comparison star was not measured. ``comparisons`` holds the weights. ``meta`` gains
-            ``differential``: ``transparency`` and ``transparency_err`` (one number a frame, median one, None where
-            unknown), ``scatter`` (identity to relative scatter of each candidate) and ``rejected`` (identity to reason).
+            ``flux`` and ``flux_err`` of every source, relative to its median (unit empty) or in the unit given; NaN
+            where the star, or every comparison star but itself, was not measured. ``comparisons`` holds the weights.
+            ``meta`` gains ``differential``: ``transparency`` and ``transparency_err`` (a number for each frame, median
+            one, None where unknown), ``scatter`` (identity of each comparison star to its relative scatter),
+            ``variable`` (identity of each star left out as variable to the reason) and ``left_out`` (reason to number
+            of other stars).
 
         Raises
         ------

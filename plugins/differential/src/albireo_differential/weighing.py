@@ -104,9 +104,10 @@ class Weighing:
         self.solution = solve(self._flux, self._weight, self.solution.transparency)
 
     def _against_others(self) -> tuple[Array, Array]:
-        """Zero points that each star sees without its own part, with the means as they are; and their relative variance.
+        """Give zero points as each star sees them without its own part, and their relative variance.
 
-        The weights of the first round are not inverse variances, hence the variance of a weighted mean in full.
+        The means stay as they are. The weights of the first round are not inverse variances, hence the variance of a
+        weighted mean in full.
         """
         mean = np.nan_to_num(self.solution.mean)
         model = np.nan_to_num(self.solution.transparency)[:, None] * mean

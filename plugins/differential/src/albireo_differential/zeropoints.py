@@ -2,8 +2,8 @@
 
 The flux of a constant star ``s`` in frame ``f`` is ``T_f m_s``: the transparency of the frame times the mean of the
 star. Both are found by turns until they stay the same, each from the other by linear least squares with the weight of
-each single measurement. A star that is missing in some frames just has no weight there; unlike in a sum of comparison stars,
-its coming and going makes no step.
+each single measurement. A star that is missing in some frames just has no weight there; unlike in a sum of comparison
+stars, its coming and going makes no step.
 """
 
 from __future__ import annotations

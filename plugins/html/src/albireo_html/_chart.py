@@ -8,7 +8,7 @@ drawing serves a telephone and a wide screen, light and dark, and a point costs 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any
 
@@ -109,8 +109,6 @@ class Chart:
     xlabel: str
     alt: str
     log: bool = False
-    bounds: tuple[float, float] | None = None
-    note: str = field(default="")
 
 
 class Axis:
@@ -175,7 +173,7 @@ def power_text(value: float) -> str:
 def draw(chart: Chart) -> dict[str, Any]:
     """Turn a chart into what the template needs: paths on the grid, and ticks and labels in per cent."""
     xs = [series.x for panel in chart.panels for series in panel.series]
-    x_axis = Axis(*(chart.bounds or _bounds(np.concatenate(xs) if xs else np.empty(0), chart.log, True)), chart.log)
+    x_axis = Axis(*_bounds(np.concatenate(xs), chart.log, True), chart.log)
     pool: dict[tuple[str, ...], int] = {}
     x_ticks = [{"at": _percent(at), "text": text} for at, text in x_axis.ticks(8)]
     return {
@@ -184,7 +182,6 @@ def draw(chart: Chart) -> dict[str, Any]:
         "names": [list(names) for names in pool],
         "xlabel": chart.xlabel,
         "alt": chart.alt,
-        "note": chart.note,
     }
 
 

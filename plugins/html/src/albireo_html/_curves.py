@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ class Curve:
 
     table: Table
     path: str
+    transparency: dict[str, float] = field(default_factory=dict)
+    """What the sky let through in each frame, as far as a curve step found it."""
 
     def meta(self, key: str, default: Any = "") -> Any:
         """Give an entry of the table's meta."""
@@ -71,21 +74,29 @@ class Curve:
         """Weights of the comparison stars."""
         return {int(star): float(weight) for star, weight in dict(self.meta("COMPARISONS", {})).items() if weight > 0}
 
-    @property
-    def transparency(self) -> NDArray[np.float64]:
-        """What the sky let through in each frame, in the unit of the step that found it; empty if none did."""
-        said = [step["transparency"] for step in self.meta("STEPS", {}).values() if "transparency" in step]
-        values = np.array([np.nan if value is None else value for value in said[-1]] if said else [], dtype=np.float64)
-        return values if len(values) == len(self.table) else np.empty(0)
-
 
 def read_curves(run: Results, base: str) -> list[Curve]:
     """Give all light curves; ``base`` leads from the page to the run folder."""
+    ensembles = run.summary["ensembles"]
     return [
-        Curve(table, f"{base}/{path}")
+        Curve(table, f"{base}/{path}", _transparency(table, ensembles))
         for table, path in zip(run.curves, run.summary["curves"], strict=True)
         if len(table)
     ]
+
+
+def _transparency(table: Table, ensembles: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Find what a curve's ensemble noted of the sky, by frame."""
+    keys = ("FILTER", "DETECTOR", "METHOD", "APERTURE")
+    wanted = [table.meta.get(key) for key in keys]
+    frames = set(texts(table, "frame"))
+    for ensemble in ensembles:
+        if [ensemble[key.lower()] for key in keys] != wanted or not frames <= set(ensemble["frames"]):
+            continue
+        for step in ensemble["steps"].values():
+            known = zip(ensemble["frames"], step.get("transparency", ()), strict=False)
+            return {frame: value for frame, value in known if value is not None}
+    return {}
 
 
 def chosen(curves: list[Curve]) -> list[Curve]:

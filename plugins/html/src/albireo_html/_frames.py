@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 FATES = ("used", "dropped", "failed", "unused")
 _TABLE_ORDER = ("failed", "dropped", "unused", "used")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
-_COUNT = re.compile(r" \(\d+ frames?\)$")
 _KINDS = ("science", "bias", "dark", "flat", "other", "unknown")
 
 
@@ -49,12 +47,6 @@ def reasons(frames: Table) -> list[dict[str, Any]]:
         entry["kinds"][kind] += 1
     order = {fate: place for place, fate in enumerate(_TABLE_ORDER)}
     return sorted(groups.values(), key=lambda entry: (order.get(entry["fate"], 9), -entry["count"]))
-
-
-def remarks(frames: Table, warnings: Sequence[str]) -> list[str]:
-    """Tell those texts among the warnings of a run that only repeat what an instrument noted on its frames."""
-    notes = set(texts(frames, "notes"))
-    return [text for text in warnings if any(_COUNT.sub("", text) in note for note in notes)]
 
 
 def rows(frames: Table, most: int) -> list[dict[str, str]]:

@@ -127,10 +127,7 @@ def _transparency(night: Night, shown: list[Curve]) -> list[Panel]:
     row_of = {name: row for row, name in enumerate(night.names)}
     values = np.full(len(night.names), np.nan)
     for curve in shown:
-        known = curve.transparency
-        if not known.size:
-            continue
-        for name, value in zip(texts(curve.table, "frame"), known.tolist(), strict=True):
+        for name, value in curve.transparency.items():
             if name in row_of:
                 values[row_of[name]] = value
     if not np.isfinite(values).any():

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from albireo_html._chart import SPAN
 from albireo_html._curves import Curve, chosen, curves_section, read_curves, saturated, sentence
 from albireo_html._fields import fields_section
-from albireo_html._frames import FATES, counts, reasons, remarks, rows
+from albireo_html._frames import FATES, counts, reasons, rows
 from albireo_html._masters import caption, masters_section
 from albireo_html._methods import methods, timing
 from albireo_html._night import Night, alignment_section, conditions_section
@@ -29,8 +29,6 @@ def render(run: Results, folder: Path, max_rows: int) -> str:
     """Give the page as text; links to products are relative to ``folder``."""
     base = Path(os.path.relpath(run.folder, folder)).as_posix()
     frames = run.frames
-    said = [str(text) for text in run.summary["warnings"]]
-    noted = remarks(frames, said)
     curves = read_curves(run, base)
     shown = chosen(curves)
     found = bands(run.stars, shown) if (run.folder / "stars.ecsv").exists() else []
@@ -59,8 +57,8 @@ def render(run: Results, folder: Path, max_rows: int) -> str:
         summary=run.summary,
         title=run.summary["title"] or "Untitled run",
         verdict=_verdict(table, wanted, shown, found),
-        warnings=_warnings([text for text in said if text not in noted], table, wanted),
-        remarks=noted,
+        warnings=_warnings(run.summary["warnings"], table, wanted),
+        remarks=run.summary["notes"],
         tiles=_tiles(run, table, wanted, found, conditions, night),
         curves=curves_section(run, curves, targets),
         stars=stars_section(found),

@@ -105,7 +105,7 @@ def robust_range(values: ArrayLike, low: float = 1.0, high: float = 99.0, pad: f
         return 0.0, 1.0
     bottom, top = np.percentile(array, [low, high]) if array.size > 20 else (array.min(), array.max())
     # Values that lie just outside the percentiles belong to the same story; only far ones are left out.
-    margin = max((top - bottom) * pad, abs(top) * 1e-6, 1e-12) if top > bottom else max(abs(top) * 0.1, 1e-9)
+    margin = max((top - bottom) * pad, abs(top) * 1e-6, 1e-12) if top > bottom else 0.1 * abs(top) or 1.0
     inside = array[(array >= bottom - 2 * margin) & (array <= top + 2 * margin)]
     edge = 0.3 * margin
     return float(inside.min() - edge), float(inside.max() + edge)

@@ -21,18 +21,19 @@ if TYPE_CHECKING:
     from albireo import Background, Sources
 
 RAISES = 2
-"""How often the limits of SEP (pixels above the threshold at a time, parts of one object) are raised, tenfold each time,
-before a frame is given up. They are not raised from the start: SEP allocates its pixel stack for every image."""
+"""How often the limits of SEP (pixels above the threshold at a time, parts of one object) are raised, tenfold each
+time, before a frame is given up. They are not high from the start: SEP allocates its pixel stack for every image."""
 
 
 class SepFinder(Finder, name="sep"):
     """Stars and galaxies above a threshold, by SEP.
 
     Saturated pixels and bleed trails take part, or a bright star would be a ring; other masked pixels count as
-    empty sky. Positions are windowed centroids, close to what a fit of the profile gives and independent of the threshold;
-    semi-axes, angle and FWHM are moments under a Gaussian window with the window taken out, exact for a Gaussian and a
-    few per cent wide for a Moffat profile. The FWHM is that of the image as sampled, the width of the pixel included. Where the
-    moments do not converge (a blend, a trail, a faint smudge) the isophotal position and axes stand, and the FWHM is NaN.
+    empty sky. Positions are windowed centroids, close to what a fit of the profile gives and independent of the
+    threshold; semi-axes, angle and FWHM are moments under a Gaussian window with the window taken out, exact for a
+    Gaussian and a few per cent wide for a Moffat profile. The FWHM is that of the image as sampled, the width of the
+    pixel included. Where the moments do not converge (a blend, a trail, a faint smudge) the isophotal position and axes
+    stand, and the FWHM is NaN.
 
     ``flux`` is the isophotal sum, made for ranking: it loses the wings below the threshold. ``flags`` are those of the
     pixels in the rectangle around the source, with `Flag.EDGE` where the image cuts it.
@@ -77,8 +78,8 @@ class SepFinder(Finder, name="sep"):
     max_sharpness: float = Field(
         0.6,
         gt=0,
-        description="Largest share of the brightest pixel in the 3 x 3 pixels around it: 1 for a hot pixel, 0.4 for a star "
-        "of FWHM 1.5 pixel. Sharper sources are left out.",
+        description="Largest share of the brightest pixel in the 3 x 3 pixels around it: 1 for a hot pixel, 0.4 for a "
+        "star of FWHM 1.5 pixel. Sharper sources are left out.",
     )
     max_sources: int = Field(0, ge=0, description="How many of the brightest sources to keep; 0 for all.")
 
@@ -170,8 +171,8 @@ class SepFinder(Finder, name="sep"):
             sep.set_extract_pixstack(before[0])
             sep.set_sub_object_limit(before[1])
         raise FrameError(
-            f"too many pixels lie above {self.threshold:g} standard deviations of the background to make sources of them "
-            f"({reason}); look whether the background suits the frame, or raise the threshold"
+            f"too many pixels lie above {self.threshold:g} standard deviations of the background to make sources of "
+            f"them ({reason}); look whether the background suits the frame, or raise the threshold"
         )
 
 

@@ -44,7 +44,7 @@ CHUNK = 1 << 21
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
-    """Centres (pixels), covariance of the profile (pixels squared), one element a star; NaN where it did not converge."""
+    """Centres (pixels) and covariances of the profiles (pixels squared) of stars; NaN where there is no result."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]

@@ -1,0 +1,13 @@
+"""The conformance kit on the stages of this part."""
+
+import pytest
+
+from albireo.testing import conformance
+from albireo_aperture import Aperture, sky="background"
+
+CASES = [case for stage in (Aperture(), Aperture(radius=(3, 5), sky="background"), Aperture(radius=1.0, unit="fwhm", statistic="median")) for case in conformance.cases(stage)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_conforms(case):
+    case()
