@@ -11,6 +11,7 @@ import multiprocessing as mp
 import os
 import pickle
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -98,12 +99,12 @@ class _Pool:
 
         def give(connection: Connection, process: Any, job: tuple[int, Item]) -> None:
             busy[connection] = (process, job[0])
-            with suppress(BrokenPipeError):  # it has just died; the next wait will tell
+            with suppress(ConnectionError):  # it has just died; the next wait will tell
                 connection.send(job)
 
         def start(job: tuple[int, Item]) -> None:
-            connection, process = self._idle.pop() if self._idle else self._spawn()
-            with suppress(BrokenPipeError):
+            connection, process = self._worker()
+            with suppress(ConnectionError):
                 connection.send_bytes(payload)
             give(connection, process, job)
 
@@ -116,7 +117,7 @@ class _Pool:
                     process, index = busy.pop(connection)
                     try:
                         answer = connection.recv()
-                    except (EOFError, ConnectionResetError):
+                    except (EOFError, OSError):  # it has died, perhaps in the middle of its answer
                         process.join()
                         connection.close()
                         yield Outcome(index, error=_obituary(process.exitcode), permanent=False)
@@ -137,7 +138,13 @@ class _Pool:
                 connection.close()
                 process.join()
 
-    def _spawn(self) -> tuple[Connection, Any]:
+    def _worker(self) -> tuple[Connection, Any]:
+        """Take a worker that waits, or start one; a worker that died while it waited costs no item."""
+        while self._idle:
+            connection, process = self._idle.pop()
+            if process.is_alive():
+                return connection, process
+            connection.close()
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
         with one_thread():
@@ -191,16 +198,23 @@ def _serve(connection: Connection) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone, or needs no more
     except Exception as error:
-        error.add_note("(in a worker process)")
-        try:
-            connection.send(error)
-        except Exception:
-            connection.send(RuntimeError(f"{type(error).__name__}: {error}"))
+        connection.send(_portable(error))
+
+
+def _portable(error: Exception) -> Exception:
+    """Give an exception that arrives in the parent with its traceback, which pickle leaves out."""
+    note = "in a worker process:\n" + "".join(traceback.format_exception(error)).rstrip()
+    try:
+        portable: Exception = pickle.loads(pickle.dumps(error))
+    except Exception:  # its class cannot be made anew from its arguments
+        portable = RuntimeError(f"{type(error).__name__}: {error}")
+    portable.add_note(note)
+    return portable
 
 
 def _obituary(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
+        name = {s.value: s.name for s in signal.Signals}.get(-exitcode, f"signal {-exitcode}")
         hint = "; it may have run out of memory" if name == "SIGKILL" else ""
         return f"the worker process was killed by {name}{hint}"
     return f"the worker process ended with exit code {exitcode}"

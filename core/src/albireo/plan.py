@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import cos, hypot, isfinite, radians
 from pathlib import PurePath
 
 from albireo.frames import Frame, Frames
@@ -239,11 +239,13 @@ class _Planner:
     def _unused(self) -> None:
         taken = {f.name for master in self.result.masters for f in master.frames}
         taken |= {f.name for f in self.frames.where(kind="science")}
-        built = set(self.groups)
+        built, wanted = set(self.groups), {correction.master for correction in self.recipe.corrections}
         for frame in self.frames:
             if frame.name in taken:
                 continue
-            if frame.kind in built:
+            if frame.kind in built and frame.kind not in wanted:
+                reason = f"no correction of the recipe uses a master {frame.kind}"
+            elif frame.kind in built:
                 reason = self._why_unused(frame)
             elif frame.kind in ("bias", "dark", "flat"):
                 reason = f"the recipe has no [[masters]] for the kind {frame.kind}"
@@ -264,7 +266,9 @@ class _Planner:
                     f"{word} {_shown(getattr(frame, name))}: no science frame needs such a {frame.kind} "
                     f"(they have {word} {', '.join(wanted) or 'none'})"
                 )
-        return f"another {frame.kind} was chosen for every frame"
+        if any(master.kind == frame.kind for master in self.result.masters):
+            return f"another {frame.kind} was chosen for every frame"
+        return f"no frame could use this {frame.kind}"
 
 
 def _candidates(group: Frames) -> Frames:
@@ -297,18 +301,32 @@ def find_frame(name: str, frames: Iterable[Frame]) -> Frame | None:
 def targets_in(targets: Sequence[Target], part: FieldPlan, alone: bool) -> list[Target]:
     """Choose the targets of a recipe that belong to a field.
 
-    A target belongs where its frame is; one given by celestial coordinates alone, or without a frame, belongs to every
-    field that points at a target of that name, and to all fields if there is only one.
+    A target belongs where its frame is. Without a frame it belongs to every field that points at a target of that name
+    or at its celestial coordinates, and to any field if there is only one.
     """
     chosen = []
     for target in targets:
         if target.frame:
             belongs = find_frame(target.frame, part.frames) is not None
         else:
-            belongs = alone or target.name.lower() == part.target.lower() or target.ra is not None
+            belongs = alone or target.name.lower() == part.target.lower() or _points_at(part, target)
         if belongs:
             chosen.append(target)
     return chosen
+
+
+def _points_at(part: FieldPlan, target: Target) -> bool:
+    """Whether the telescope pointed so near to a target that it may be in the image; true if that is not known."""
+    if target.ra is None or target.dec is None:
+        return False
+    frame = next((f for f in part.frames if f.has_position), None)
+    if frame is None or not isfinite(frame.scale):
+        return True
+    diagonal = hypot(*frame.shape) * frame.scale / 3600.0
+    north = target.dec - frame.dec
+    east = ((target.ra - frame.ra + 180.0) % 360.0 - 180.0) * cos(radians(target.dec))
+    # A header gives where the telescope was sent, which need not be the centre of the chip: twice the half diagonal.
+    return hypot(north, east) <= diagonal
 
 
 def safe_name(text: str) -> str:

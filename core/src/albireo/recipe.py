@@ -20,6 +20,7 @@ import tomli
 import tomli_w
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from albireo.frames import CALIBRATION_KINDS
 from albireo.headers import sexagesimal
@@ -57,6 +58,9 @@ TERMS = {
 """What stages may need and provide, in words."""
 
 
+_ONE_OR_SEVERAL: JsonDict = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,9 +88,13 @@ class DataOptions(_Table):
 
     path: str = Field(".", description="Folder or file; a relative path is taken from the recipe's folder.")
     pattern: list[str] = Field(
-        ["**/*.fit*", "**/*.FIT*", "**/*.fts*", "**/*.fz"], description="Which files, as patterns below the folder."
+        ["**/*.fit*", "**/*.FIT*", "**/*.fts*", "**/*.fz"],
+        description="Which files, as patterns below the folder.",
+        json_schema_extra=_ONE_OR_SEVERAL,
     )
-    exclude: list[str] = Field([], description="Files to leave out, as patterns below the folder.")
+    exclude: list[str] = Field(
+        [], description="Files to leave out, as patterns below the folder.", json_schema_extra=_ONE_OR_SEVERAL
+    )
 
     @field_validator("pattern", "exclude", mode="before")
     @classmethod
@@ -299,7 +307,7 @@ class Recipe:
         if self.targets:
             tables["targets"] = [target.model_dump() for target in self.targets]
         for table, stages in self.stages().items():
-            entries = [{"use": stage.name, **stage.model_dump(mode="json")} for stage in stages]
+            entries = [{"use": stage.name, **_options(stage)} for stage in stages]
             tables[table] = entries if table in several else entries[0]
         return tomli_w.dumps(_without_none(tables))
 
@@ -326,10 +334,9 @@ class _Reader:
             message = f"this is not valid TOML: {re.sub(r' [(]at line .*', '', str(error))}"
             raise RecipeError(str(self.path), [Problem(message, line)]) from None
         self.places = lines_of(self.text)
+        tables.setdefault("executor", {"use": "processes"})
         for setting in settings:
             self._set(tables, setting)
-        if isinstance(executor := tables.setdefault("executor", {}), dict):
-            executor.setdefault("use", "processes")
         self._unknown_tables(tables)
         options = self._table(RecipeOptions, tables, "recipe")
         core = {
@@ -627,6 +634,13 @@ def _in_words(detail: Mapping[str, Any], place: KeyPath, model: type[BaseModel])
     if kind == "value_error":
         return f"option {name!r}: {text}" if name else text
     return f"option {name!r}: {text}, not {value!r}"
+
+
+def _options(stage: Stage) -> dict[str, Any]:
+    """Give the options of a stage as TOML can write them; sets are sorted, so that equal stages read alike."""
+    sets = {name for name, value in stage if isinstance(value, set | frozenset)}
+    values = stage.model_dump(mode="json")
+    return {name: sorted(value, key=str) if name in sets else value for name, value in values.items()}
 
 
 def _without_none(value: Any) -> Any:

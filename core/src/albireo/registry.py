@@ -93,11 +93,8 @@ class Registry:
         # A distribution that is on the path twice is the first one found, as for imports.
         found: dict[str, tuple[metadata.EntryPoint, Provider]] = {}
         for entry_point in metadata.entry_points(group=GROUP):
-            dist = entry_point.dist
-            about = dist.metadata if dist is not None else {}
-            name, version = (str(about.get(key) or "unknown") for key in ("Name", "Version"))
-            provider = Provider(name, version, entry_point.name)
-            found.setdefault(f"{name}:{entry_point.name}", (entry_point, provider))
+            provider = _provider(entry_point)
+            found.setdefault(f"{provider.distribution}:{provider.entry_point}", (entry_point, provider))
         for entry_point, provider in sorted(
             found.values(), key=lambda pair: (pair[1].distribution, pair[1].entry_point)
         ):
@@ -220,6 +217,16 @@ class Registry:
     def providers(self) -> Iterator[Provider]:
         """Every plugin that could be loaded."""
         return iter(self._providers)
+
+
+def _provider(entry_point: metadata.EntryPoint) -> Provider:
+    """Tell which distribution an entry point belongs to, as far as its metadata are in order."""
+    try:
+        assert entry_point.dist is not None
+        name, version = entry_point.dist.name, entry_point.dist.version
+    except Exception:  # an installation that was interrupted leaves a folder without metadata
+        name = version = ""
+    return Provider(name or "unknown", version or "unknown", entry_point.name)
 
 
 def _hook_problem(error: Exception) -> str:

@@ -224,19 +224,22 @@ class PSF:
     stars: int = 0
 
     @classmethod
-    def of(cls, sources: Sources, usable: NDArray[np.bool_] | None = None) -> PSF | None:
-        """Take the median shape of unflagged sources; None if there is no source to measure."""
+    def of(cls, sources: Sources, brightest: int = 100) -> PSF | None:
+        """Take the median shape of the brightest unflagged sources; None if there is no source to measure.
+
+        Faint sources are left out where there are many: noise that was taken for a source is narrower than a star.
+        """
         good = (sources.flags == 0) & np.isfinite(sources.fwhm) & np.isfinite(sources.a) & (sources.b > 0)
-        if usable is not None:
-            good &= usable
-        if not good.any():
+        usable = sources[good]
+        if not len(usable):
             return None
+        stars = usable[np.argsort(-usable.flux, kind="stable")[:brightest]]
         # An angle has no median; double it, because an ellipse looks the same after half a turn.
-        double = 2.0 * sources.theta[good & np.isfinite(sources.theta)]
+        double = 2.0 * stars.theta[np.isfinite(stars.theta)]
         theta = 0.5 * float(np.arctan2(np.sum(np.sin(double)), np.sum(np.cos(double))))
         return cls(
-            fwhm=float(np.median(sources.fwhm[good])),
-            elongation=float(np.median(sources.a[good] / sources.b[good])),
+            fwhm=float(np.median(stars.fwhm)),
+            elongation=float(np.median(stars.a / stars.b)),
             theta=theta,
-            stars=int(good.sum()),
+            stars=len(stars),
         )

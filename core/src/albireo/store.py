@@ -37,8 +37,13 @@ CREATE TABLE IF NOT EXISTS products (key TEXT PRIMARY KEY, path TEXT, size INTEG
 
 def key_of(*parts: Any) -> str:
     """Digest of plain values; equal values give equal keys on every machine."""
-    text = json.dumps([FORMAT, *parts], sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps([FORMAT, *parts], sort_keys=True, separators=(",", ":"), default=_text)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _text(value: Any) -> Any:
+    """Write what JSON has no word for; the order of a set differs from process to process."""
+    return sorted(value, key=str) if isinstance(value, set | frozenset) else str(value)
 
 
 def stage_key(stage: Stage | None) -> Any:
@@ -47,7 +52,7 @@ def stage_key(stage: Stage | None) -> Any:
         return None
     provider = Registry.discover().provider_of(stage)
     code = (provider.distribution, provider.version) if provider else (type(stage).__module__, type(stage).__qualname__)
-    return [type(stage).name, *code, stage.model_dump(mode="json"), stage.fingerprint()]
+    return [type(stage).name, *code, stage.model_dump(), stage.fingerprint()]
 
 
 def frame_key(frame: Frame, digest: str) -> str:
@@ -75,11 +80,16 @@ class Index:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
                 raise
-            path.unlink()  # damaged: everything in it can be found out again
+            self._db.close()
+            for suffix in ("", "-wal", "-shm"):  # damaged: everything in it can be found out again
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._open(path)
 
     def _open(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
+        (state,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if state != "ok":
+            raise sqlite3.DatabaseError(state)
         self._db.execute("PRAGMA journal_mode=WAL")
         # A crash of the machine may lose the last entries, never damage the file; they are found out again.
         self._db.execute("PRAGMA synchronous=NORMAL")

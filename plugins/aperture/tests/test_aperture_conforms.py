@@ -3,9 +3,14 @@
 import pytest
 
 from albireo.testing import conformance
-from albireo_aperture import Aperture, sky="background"
+from albireo_aperture import Aperture
 
-CASES = [case for stage in (Aperture(), Aperture(radius=(3, 5), sky="background"), Aperture(radius=1.0, unit="fwhm", statistic="median")) for case in conformance.cases(stage)]
+STAGES = (
+    Aperture(),
+    Aperture(radius=(3, 5), sky="background"),
+    Aperture(radius=1.0, unit="fwhm", statistic="median"),
+)
+CASES = [case for stage in STAGES for case in conformance.cases(stage)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
