@@ -126,6 +126,20 @@ class Killer(CurveStep, name="killer"):
 
 
 @hookimpl
+def run_started(plan):
+    """Fail where a test asks for it."""
+    if "ALBIREO_TEST_EVENTS" in os.environ:
+        raise RuntimeError("the telegraph is down")
+
+
+@hookimpl
+def frame_finished(frame, stage, error):
+    """Fail where a test asks for it."""
+    if "ALBIREO_TEST_EVENTS" in os.environ:
+        raise RuntimeError("the telegraph is down")
+
+
+@hookimpl
 def photometers():
     """Offer the photometer."""
     yield Trouble

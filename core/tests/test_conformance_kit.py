@@ -640,7 +640,7 @@ class NumpyNumbers(Dim):
     """Measures something that cannot be stored."""
 
     def measure(self, image, frame):
-        return {"median": np.float32(np.median(image.data)), "mean": float("nan")}
+        return {"median": np.float32(np.median(image.data))}
 
 
 class ComparesWithItsTarget(BySum):
@@ -717,6 +717,15 @@ class Muddled(PlainCamera):
         cards = super().header(frame)
         cards["EXPTIME"] = cards["EXPTIME"] * 1000
         return cards
+
+
+class ScienceOnly(PlainCamera):
+    """Has no calibration frames: an honest limit."""
+
+    def header(self, frame):
+        if frame.kind != "science":
+            raise ValueError(f"there are no {frame.kind} frames")
+        return super().header(frame)
 
 
 class Greedy(PlainCamera):
@@ -826,6 +835,14 @@ def test_an_honest_limit_is_skipped_with_its_reason():
     assert results["follows a rotation"].status == "skipped"
     assert results["follows a rotation"].reason.endswith("it raised FrameError: the field is turned")
     assert results["follows a large shift"].status == "passed"
+
+
+def test_kinds_that_a_camera_does_not_write_are_skipped():
+    results = {result.name: result for result in conformance.certify(ScienceOnly()).results}
+    assert results["dark headers come back"].reason == "the camera writes no dark frames: there are no dark frames"
+    skipped = {name for name, result in results.items() if result.status == "skipped"}
+    assert skipped == {f"{kind} headers come back" for kind in ("bias", "dark", "flat")}
+    assert not [result for result in results.values() if result.status == "failed"]
 
 
 @pytest.mark.parametrize("case", conformance.cases(Dim(min=2000.0)), ids=str)

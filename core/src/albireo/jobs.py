@@ -295,21 +295,16 @@ def _checked(measured: Any, sources: Sources) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True)
 class MeasureWork:
-    """Measure raw frames for selectors: an item is a frame and the positions of the selectors that want it."""
+    """Measure raw frames for a selector."""
 
     instrument: Instrument
-    selectors: tuple[Selector, ...]
+    selector: Selector
 
-    def __call__(self, item: tuple[Frame, tuple[int, ...]]) -> list[dict[str, float]]:
-        """Read one frame once and let each selector measure it."""
-        frame, wanted = item
-        raw = self.instrument.read(frame)
-        results = []
-        for position in wanted:
-            selector = self.selectors[position]
-            with stage_of(f"select {selector.name}", selector):
-                results.append({k: float(v) for k, v in selector.measure(raw, frame).items()})
-        return results
+    def __call__(self, frame: Frame) -> dict[str, float]:
+        """Read one frame and let the selector measure it."""
+        with stage_of(f"select {self.selector.name}", self.selector):
+            numbers = self.selector.measure(self.instrument.read(frame), frame)
+        return {name: float(value) for name, value in numbers.items()}
 
 
 def stack_rows(picture: CCDData) -> NDArray[np.float32]:

@@ -14,13 +14,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tomli
 import tomli_w
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.config import JsonDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from albireo.frames import CALIBRATION_KINDS
 from albireo.headers import sexagesimal
@@ -58,7 +66,11 @@ TERMS = {
 """What stages may need and provide, in words."""
 
 
-_ONE_OR_SEVERAL: JsonDict = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Patterns = Annotated[
+    list[str],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class _Table(BaseModel):
@@ -87,19 +99,10 @@ class DataOptions(_Table):
     """Where the raw frames are."""
 
     path: str = Field(".", description="Folder or file; a relative path is taken from the recipe's folder.")
-    pattern: list[str] = Field(
-        ["**/*.fit*", "**/*.FIT*", "**/*.fts*", "**/*.fz"],
-        description="Which files, as patterns below the folder.",
-        json_schema_extra=_ONE_OR_SEVERAL,
+    pattern: Patterns = Field(
+        ["**/*.fit*", "**/*.FIT*", "**/*.fts*", "**/*.fz"], description="Which files, as patterns below the folder."
     )
-    exclude: list[str] = Field(
-        [], description="Files to leave out, as patterns below the folder.", json_schema_extra=_ONE_OR_SEVERAL
-    )
-
-    @field_validator("pattern", "exclude", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+    exclude: Patterns = Field([], description="Files to leave out, as patterns below the folder.")
 
 
 class CatalogueOptions(_Table):

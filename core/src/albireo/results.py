@@ -129,11 +129,11 @@ class Results:
     def frames(self) -> Table:
         """Every file and what became of it.
 
-        Columns: name, path, hdu, instrument, detector, kind, variant, filter, target, exptime, start, mid (ISO text,
-        UTC), mjd_mid, airmass, gain, read_noise, saturation, setup, fate (used, dropped, failed, unused), stage,
-        reason, masters (what it was corrected with), notes; for aligned science frames also dx, dy, rotation, scale,
-        align_rms, matched, fwhm, elongation, sky, sky_rms, sources, saturated (number of saturated pixels); these counts are -1
-        where they are not known.
+        Columns: name, path, hdu, instrument, detector, kind, variant, filter, target, exptime, start, mid (ISO
+        text, UTC), mjd_mid, airmass, gain, read_noise, saturation, setup, fate (used, dropped, failed, unused),
+        stage, reason, masters (what it was corrected with), notes; for aligned science frames also dx, dy,
+        rotation, scale, align_rms, matched, fwhm, elongation, sky, sky_rms, sources, saturated (number of
+        saturated pixels); these counts are -1 where they are not known.
         """
         from astropy.table import Table
 

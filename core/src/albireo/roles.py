@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from albireo.frames import Frame, Frames, Section
 
@@ -462,6 +462,21 @@ class Report(Stage):
         """Write files into the folder from what a run left; the first path is the one to open."""
 
 
+def parse_memory(text: str) -> int:
+    """Read an amount of memory such as ``2 GiB`` as bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is not one.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?\s*", text)
+    if match is None or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} is not an amount of memory such as '2 GiB' or '800 MB'")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** " kMGT".index(match[2] or " "))
+
+
 # --- execution --------------------------------------------------------------------------------------------------------
 
 
@@ -490,6 +505,17 @@ class Executor(Stage):
     """Where jobs run."""
 
     memory: str = Field("2 GiB", description="Memory that masters and stacks may use in all, such as '800 MiB'.")
+
+    @field_validator("memory")
+    @classmethod
+    def _is_an_amount(cls, text: str) -> str:
+        parse_memory(text)
+        return text
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory in bytes."""
+        return parse_memory(self.memory)
 
     @contextmanager
     def session(self) -> Iterator[None]:

@@ -71,7 +71,7 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
             schema["required"] = ["use", *schema.get("required", [])]
             schema["title"] = entry.name
             choices.append(schema)
-        one: dict[str, Any] = {"oneOf": choices or [False], "description": role.base.summary()}
+        one: dict[str, Any] = {"oneOf": choices or [{"not": {}}], "description": role.base.summary()}
         properties[role.table] = {"type": "array", "items": one} if role.several else one
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

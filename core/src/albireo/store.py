@@ -95,8 +95,10 @@ class Index:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
 
-    def close(self) -> None:
-        """Close the database."""
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._db.close()
 
     # --- raw files

@@ -42,6 +42,11 @@ class FrameTask:
     reduced: Path | None = None
     keep_sources: bool = False
 
+    @property
+    def is_done(self) -> bool:
+        """Whether every product is there."""
+        return all(path is None or path.exists() for path in (self.aligned, self.measured, self.reduced))
+
 
 @dataclass(frozen=True)
 class FrameResult:

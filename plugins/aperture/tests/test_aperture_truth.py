@@ -147,11 +147,19 @@ def test_sky_and_its_error_are_true():
     assert np.std(median["sky"]) > 1.1 * np.std(rows["sky"])
 
 
+def test_error_contains_that_of_a_small_ring():
+    # As many pixels in the ring as in the circle: half of the variance comes from the level of the sky.
+    picture, sources = scene(np.full(400, 1000.0), sky=100.0, seed=7)
+    rows = Aperture(radius=9.0, annulus=(12, 15)).measure(picture, sources, None, None)
+    pull = (rows["flux"] - 1000.0) / rows["flux_err"]
+    assert np.std(pull) == pytest.approx(1.0, abs=0.11)
+
+
 def test_a_neighbour_in_the_ring_is_clipped():
     picture, sources = scene([5000.0], sky=100.0)
     pixels = picture.data.copy()
     x, y = int(sources.x[0]), int(sources.y[0])
-    pixels[y - 5 : y + 6, x + 12 : x + 20] += 3000.0  # a tenth of the ring
+    pixels[:, x + 9 : x + 25] += 3000.0  # a quarter of the ring
     crowded = image(pixels, "electron", variance=picture.uncertainty.array)
     alone = Aperture(radius=4.0).measure(picture, sources, None, None)
     rows = Aperture(radius=4.0).measure(crowded, sources, None, None)

@@ -92,6 +92,15 @@ def test_outliers_do_not_pull_the_map():
     assert found.matched == len(image) - len(image.x[::10])
 
 
+def test_a_source_has_one_partner():
+    # Every star of the reference is listed twice, a little apart: only the nearer one counts.
+    positions, truth = stars(40), Transform.similarity(10.0, 20.0)
+    twice = np.concatenate([positions, positions + 0.06], axis=1)
+    found = Astroalign().align(view(positions, truth), Sources.make(*twice))
+    assert found.matched == len(view(positions, truth))
+    assert worst(found, truth) < 1e-6
+
+
 def test_flagged_sources_are_left_out_if_others_suffice():
     positions, truth = stars(60), Transform.similarity(10.0, 20.0)
     image = view(positions, truth)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from albireo.recipe import Recipe, RecipeError
-from albireo.run.engine import Watch
+from albireo.run import Watch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,9 +87,6 @@ class _Lines(Watch):
         if self.total >= 50 and self.done % (self.total // 10) == 0:
             print(f"  {self.done} of {self.total}", file=sys.stderr, flush=True)
 
-    def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
 
 @contextmanager
 def _bars() -> Iterator[Watch]:
@@ -117,6 +114,3 @@ class _Bars(Watch):
     def advance(self) -> None:
         if self.task is not None:
             self.progress.advance(self.task)
-
-    def say(self, text: str) -> None:
-        self.progress.console.print(text, highlight=False)

@@ -6,6 +6,7 @@ Identities are ranks by brightness, from one; a target that is no detected sourc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,17 +19,34 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
-__all__ = ["make_catalogue"]
+__all__ = ["FrameView", "make_catalogue"]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameView:
+    """How a calibrated frame lies: on the reference, and in its raw image.
+
+    Attributes
+    ----------
+    transform : Transform
+        From pixels of the calibrated reference to pixels of this calibrated frame.
+    x0, y0 : float
+        Raw column and row of the first calibrated pixel.
+    """
+
+    transform: Transform
+    x0: float
+    y0: float
 
 
 def make_catalogue(
     found: Sources,
+    numbers: Mapping[str, float],
     options: CatalogueOptions,
     targets: Sequence[Target],
-    transforms: Mapping[str, Transform],
-    offsets: Mapping[str, tuple[float, float]],
+    reference: FrameView,
+    views: Mapping[str, FrameView],
     wcs: WCS | None,
-    numbers: Mapping[str, float],
 ) -> tuple[Sources, dict[str, int], list[int]]:
     """Choose the sources to measure and name the targets among them.
 
@@ -36,16 +54,15 @@ def make_catalogue(
     ----------
     found : Sources
         Of the reference frame.
+    numbers : mapping
+        ``sky_rms`` and ``fwhm`` of the reference frame.
     options : CatalogueOptions
     targets : sequence of Target
-    transforms : mapping of str to Transform
-        From the reference to the frame that a place's ``frame`` names.
-    offsets : mapping of str to (float, float)
-        Raw x and y of the first pixel of these calibrated frames.
+    reference : FrameView
+    views : mapping of str to FrameView
+        The frames that places name, by the name they are given.
     wcs : WCS or None
         Celestial coordinates of the raw reference frame.
-    numbers : mapping
-        ``sky_rms``, ``fwhm``, ``crop_x``, ``crop_y`` of the reference.
 
     Returns
     -------
@@ -77,7 +94,7 @@ def make_catalogue(
 
     def place(spot: Place, what: str) -> int:
         """Give the position of a place in the list of chosen sources, adding it if need be."""
-        x, y = _on_reference(spot, transforms, offsets, wcs, numbers)
+        x, y = _on_reference(spot, reference, views, wcs)
         if not (np.isfinite(x) and np.isfinite(y)):
             raise FrameError(f"{what} has no position on the reference frame; check its coordinates")
         near = _nearest(bright, x, y, options.match_radius)
@@ -115,19 +132,15 @@ def make_catalogue(
 
 
 def _on_reference(
-    spot: Place,
-    transforms: Mapping[str, Transform],
-    offsets: Mapping[str, tuple[float, float]],
-    wcs: WCS | None,
-    numbers: Mapping[str, float],
+    spot: Place, reference: FrameView, views: Mapping[str, FrameView], wcs: WCS | None
 ) -> tuple[float, float]:
     if spot.x is not None and spot.y is not None:
-        dx, dy = offsets[spot.frame]
-        x, y = transforms[spot.frame].inverse()(spot.x - dx, spot.y - dy)
+        view = views[spot.frame]
+        x, y = view.transform.inverse()(spot.x - view.x0, spot.y - view.y0)
         return float(x), float(y)
     assert wcs is not None, "the engine has checked that there are coordinates"
     x, y = wcs.all_world2pix([[spot.ra, spot.dec]], 0, quiet=True)[0]
-    return float(x) - numbers["crop_x"], float(y) - numbers["crop_y"]
+    return float(x) - reference.x0, float(y) - reference.y0
 
 
 def _nearest(sources: Sources, x: float, y: float, radius: float) -> int | None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CHANCE = 4.0
 """A map must match this many times more stars than a map put down at random would."""
 
+PLENTY = 0.3
+"""Share of the shorter list that, once matched, makes another guess superfluous."""
+
 
 class Astroalign(Aligner, name="astroalign"):
     """Shift, rotation and scale by patterns of stars, refined with all sources.
@@ -88,7 +91,7 @@ class Astroalign(Aligner, name="astroalign"):
         FrameError
             If there are too few sources, no pattern fits, or the map is beyond a limit.
         """
-        from albireo_astroalign.match import by_offsets, by_triangles, chance_matches, refine
+        from albireo_astroalign.match import by_offsets, by_triangles, refine
 
         here, there = (self._usable(entries) for entries in (sources, reference))
         for count, name in ((len(here), "this image"), (len(there), "the reference")):
@@ -104,8 +107,7 @@ class Astroalign(Aligner, name="astroalign"):
             found = refine(there, here, start, self.tolerance, affine=False)
             if best is None or found.matched > best.matched:
                 best = found
-            # Half of the shorter list matched by a plain shift is beyond chance; there is no need of triangles then.
-            if found.matched >= max(self.min_matched, 0.5 * min(len(here), len(there))):
+            if found.matched >= max(self._needed(there, here, found), PLENTY * min(len(here), len(there))):
                 break
         if best is None:
             raise FrameError(
@@ -113,7 +115,7 @@ class Astroalign(Aligner, name="astroalign"):
             )
         if self.model == "affine" and best.matched >= self.min_matched:
             best = refine(there, here, best, self.tolerance, affine=True)
-        needed = max(float(self.min_matched), CHANCE * chance_matches(there, here, best, self.tolerance))
+        needed = self._needed(there, here, best)
         if best.matched < needed:
             raise FrameError(
                 f"{best.matched} sources match the reference within {self.tolerance:g} pixels (of {len(here)} here and "
@@ -131,6 +133,12 @@ class Astroalign(Aligner, name="astroalign"):
         clean = finite & (sources.flags == 0)
         enough = np.count_nonzero(clean) >= max(self.min_matched, 0.5 * np.count_nonzero(finite))
         return positions[clean if enough else finite]
+
+    def _needed(self, reference: NDArray[np.float64], image: NDArray[np.float64], found: Transform) -> float:
+        """Least number of matches that is beyond chance."""
+        from albireo_astroalign.match import chance_matches
+
+        return max(float(self.min_matched), CHANCE * chance_matches(reference, image, found, self.tolerance))
 
     def _check(self, found: Transform, reference: NDArray[np.float64]) -> None:
         """Compare with the limits."""

@@ -88,7 +88,8 @@ def read_curves(run: Results, base: str) -> list[Curve]:
 def _transparency(table: Table, ensembles: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Find what a curve's ensemble noted of the sky, by frame."""
     keys = ("FILTER", "DETECTOR", "METHOD", "APERTURE")
-    wanted = [table.meta.get(key) for key in keys]
+    # A method without an aperture has NaN there, which the record of the run writes as None.
+    wanted = [None if value != value else value for value in map(table.meta.get, keys)]
     frames = set(texts(table, "frame"))
     for ensemble in ensembles:
         if [ensemble[key.lower()] for key in keys] != wanted or not frames <= set(ensemble["frames"]):

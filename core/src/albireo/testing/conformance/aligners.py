@@ -39,11 +39,11 @@ def _lists(
     x, y = rng.uniform(0, SIZE, stars), rng.uniform(0, SIZE, stars)
     flux = np.geomspace(2e5, 1e3, stars)
     there = transform(x, y)
+    strange = rng.permutation(stars)[: round(outliers * stars)]
     lists = []
     for at in (there, (x, y)):
         px, py = (axis + noise * rng.standard_normal(stars) for axis in at)
         light = flux * rng.normal(1.0, 0.02, stars)
-        strange = rng.permutation(stars)[: round(outliers * stars)]
         corner = at[0].min(), at[1].min()
         px[strange] = corner[0] + rng.uniform(0, SIZE, strange.size)
         py[strange] = corner[1] + rng.uniform(0, SIZE, strange.size)

@@ -53,11 +53,21 @@ def _written(stage: Instrument, kind: str) -> Iterator[Frame]:
         section = frame.amplifiers[0].data
         if isfinite(frame.saturation) and frame.saturation <= 65535:
             counts[section.y0 + 3, section.x0 + 5] = round(frame.saturation)
-        try:
-            write_raw(stage, frame, counts)
-        except FrameError as error:
-            skip(f"the camera writes no {kind} frames: {error}")
+        if refusal := _refusal(stage, frame):
+            skip(f"the camera writes no {kind} frames: {refusal}")
+        write_raw(stage, frame, counts)
         yield frame
+
+
+def _refusal(stage: Instrument, frame: Frame) -> str:
+    """Why a camera has no header for a kind of calibration frame; a science frame it must be able to write."""
+    try:
+        stage.header(frame)
+    except (FrameError, ValueError) as error:
+        if frame.kind != "science":
+            return str(error)
+        raise
+    return ""
 
 
 def _read_back(stage: Instrument, frame: Frame) -> Frame:
@@ -78,7 +88,7 @@ def example_is_complete(stage: Instrument) -> None:
     """The example is a science frame with everything a simulation needs."""
     frame = stage.example()
     require(frame.kind == "science", f"the example is a {frame.kind} frame")
-    missing = [name for name in ("instrument", "filter", "target") if not getattr(frame, name)]
+    missing = [name for name in ("instrument", "filter") if not getattr(frame, name)]
     missing += [name for name in ("gain", "read_noise", "saturation", "exptime") if not getattr(frame, name) > 0]
     missing += [name for name in ("start", "mid") if not isfinite(getattr(frame, name))]
     require(not missing, f"the example has no {', '.join(missing)}")
@@ -99,14 +109,11 @@ def owns_its_files(stage: Instrument) -> None:
     for kind in ("science", *CALIBRATION_KINDS):
         with TemporaryDirectory() as folder:
             frame = _frame(stage, kind, Path(folder))
-            try:
-                header = stage.header(frame)
-            except FrameError:
+            if _refusal(stage, frame):
                 continue
             write_raw(stage, frame, np.zeros(frame.shape, dtype=np.uint16))
             with fits.open(frame.path) as hdus:
                 require(stage.owns(hdus[0].header, Path(frame.path)), f"it does not own its own {kind} frame")
-            require(len(header) > 0, f"the header of a {kind} frame is empty")
     if _claims_everything(stage):
         skip("its definition names no card that identifies the camera, so it claims every file")
     require(not stage.owns(fits.Header(), Path("nowhere.fits")), "it claims an empty header")

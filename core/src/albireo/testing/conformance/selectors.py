@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from math import isfinite
+from math import isinf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,10 +90,10 @@ def gives_reasons(stage: Selector) -> None:
 
 
 def measures_plain_numbers(stage: Selector) -> None:
-    """What is measured are numbers that can be stored: plain, finite floats under names."""
+    """What is measured are numbers that can be stored: plain floats under names, NaN where there is no value."""
     for name, values in _measured(stage).items():
-        odd = [key for key, value in values.items() if not (isinstance(value, float | int) and isfinite(value))]
-        require(not odd, f"{', '.join(odd)} of {name} is not a plain finite number; convert with float()")
+        odd = [key for key, value in values.items() if not isinstance(value, float | int) or isinf(value)]
+        require(not odd, f"{', '.join(odd)} of {name} is not a plain number; convert with float()")
 
 
 def selects_from_nothing(stage: Selector) -> None:

@@ -1,0 +1,107 @@
+"""Build the masters that are planned, as far as they are not there already."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from albireo.frames import FrameError
+from albireo.plan import Fate, MasterPlan
+from albireo.roles import MasterBuilder
+from albireo.run.folder import RunError
+from albireo.run.state import RunState
+from albireo.store import key_of, stage_key
+
+__all__ = ["build_masters"]
+
+log = logging.getLogger("albireo")
+
+
+def build_masters(run: RunState) -> None:
+    """Build every master of the plan, in its order.
+
+    Raises
+    ------
+    RunError
+        If one cannot be built, with the number of frames it would have served.
+    """
+    builders = {builder.kind: builder for builder in run.recipe.masters}
+    run.watch.stage("building masters", len(run.plan.masters))
+    for master in run.plan.masters:
+        builder = builders[master.kind]
+        key = key_of(
+            "master",
+            stage_key(builder),
+            sorted(run.raw_key(frame) for frame in master.frames),
+            [stage_key(c) for c in master.corrections],
+            {kind: run.master_keys[m.name] for kind, m in master.masters.items()},
+        )
+        run.master_keys[master.name] = key
+        path = run.master_path(master)
+        if not run.index.has(key):
+            note = _find(path, key, master) or _build(run, master, builder, key, path)
+            run.index.save_product(key, path, note)
+        for name, reason in run.index.note(key)["lost"].items():
+            run.left_out(name, Fate("failed", f"master {master.kind}", reason))
+        for frame in master.frames:
+            run.fates.setdefault(frame.name, Fate("used", "", f"in master {master.name}"))
+        run.watch.advance()
+
+
+def _find(path: Path, key: str, master: MasterPlan) -> dict[str, Any] | None:
+    """Recognise a master by the key in its header, where the index has lost it.
+
+    One that lacks some of its frames is built again: only that tells anew which, and why.
+    """
+    if not path.exists():
+        return None
+    from albireo.headers import read_header
+
+    try:
+        _, header = read_header(path)
+    except FrameError:
+        return None
+    if header.get("ALBKEY") != key or header.get("NFRAMES") != len(master.frames):
+        return None
+    return {"lost": {}, "meta": _plain_cards(header)}
+
+
+def _build(run: RunState, master: MasterPlan, builder: MasterBuilder, key: str, path: Path) -> dict[str, Any]:
+    from albireo.images import read_image, write_image
+    from albireo.jobs import with_meta
+    from albireo.stack import RawStack
+
+    needs = {kind: read_image(run.master_path(m)) for kind, m in master.masters.items()}
+    try:
+        stack = RawStack(
+            master.frames, run.recipe.instrument, master.corrections, needs, run.recipe.executor.memory_bytes
+        )
+        built = builder.build(stack)
+    except FrameError as error:
+        served = [n for n, chosen in run.plan.choices.items() if chosen.get(master.kind, (None,))[0] is master]
+        raise RunError(
+            f"the master {master.name} cannot be built: {error}. It would have served {len(served)} frames. "
+            f'Repair or replace these frames, or write allow_missing = ["{master.kind}"] under [recipe].'
+        ) from error
+    cards: dict[str, Any] = {"IMAGETYP": master.kind, "ALBKEY": key, "NFRAMES": len(stack.frames)}
+    exptimes = {f.exptime for f in stack.frames}
+    if len(exptimes) == 1 and (exptime := exptimes.pop()) == exptime:
+        cards["EXPTIME"] = exptime
+    if master.kind == "flat":
+        cards["FILTER"] = master.frames[0].filter
+    if "HISTORY" in built.meta:
+        cards["HISTORY"] = built.meta["HISTORY"]
+    built = with_meta(built, **cards)
+    write_image(path, built)
+    for name, reason in stack.lost.items():
+        log.warning("%s left out of master %s: %s", name, master.name, reason)
+    log.info("master %s from %d frames", master.name, len(stack.frames))
+    return {"lost": stack.lost, "meta": _plain_cards(built.meta)}
+
+
+def _plain_cards(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a builder noted, without what every FITS header has."""
+    skip = {"HISTORY", "COMMENT", "", "SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "ALBKEY", "BUNIT"}
+    return {k: v for k, v in dict(meta).items() if k not in skip and isinstance(v, str | int | float | bool)}

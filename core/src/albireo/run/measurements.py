@@ -1,0 +1,196 @@
+"""Everything measured in a field, gathered from its frames, and the long table of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from albireo.frames import Frame
+from albireo.images import Flag, atomic_path
+from albireo.jobs import COLUMNS, load_arrays, load_sources
+from albireo.run.files import UNITS
+from albireo.run.state import FieldState, RunState
+from albireo.times import bjd_tdb
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Measurements", "gather", "write_photometry"]
+
+FITS_FORMATS = {">f8": "D", ">i4": "J"}
+
+
+@dataclass(eq=False)
+class Measurements:
+    """Everything measured in one field: rows are frames in order of time, columns are sources.
+
+    Attributes
+    ----------
+    frames : list of Frame
+    sources : ndarray of int
+    bjd : ndarray, shape (frames,)
+        BJD_TDB for the position of the field; NaN without one.
+    target_bjd : dict of int to ndarray
+        BJD_TDB of targets that have a position of their own.
+    x, y : ndarray, shape (frames, sources)
+    methods : list of (str, slot, dict of column to ndarray of shape (frames, sources))
+    """
+
+    state: FieldState
+    frames: list[Frame]
+    sources: NDArray[np.int64]
+    bjd: NDArray[np.float64]
+    target_bjd: dict[int, NDArray[np.float64]]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    methods: list[tuple[str, dict[str, NDArray[Any]]]]
+
+
+def gather(run: RunState, state: FieldState) -> Measurements | None:
+    """Gather the measurements of all frames of a field; None if nothing was measured."""
+    frames = [f for f in state.plan.frames.sorted("mid") if f.name in run.measured]
+    if state.catalogue_product is None or not frames:
+        return None
+    sources = load_sources(state.catalogue_product).id
+    shape = (len(frames), len(sources))
+    x, y = np.full(shape, nan), np.full(shape, nan)
+    methods: list[tuple[str, dict[str, NDArray[Any]]]] = []
+    starts: list[int] = []
+    for row, frame in enumerate(frames):
+        arrays, _ = load_arrays(run.measured[frame.name])
+        at = np.searchsorted(sources, arrays["id"])
+        x[row, at], y[row, at] = arrays["x"], arrays["y"]
+        for position, photometer in enumerate(run.recipe.photometers):
+            ids = arrays[f"m{position}_id"]
+            slots = _occurrence(ids)
+            if len(starts) == position:
+                starts.append(len(methods))
+                for _ in range(int(slots.max(initial=0)) + 1):
+                    methods.append((photometer.name, {c: _empty(c, shape) for c in COLUMNS}))
+            column = np.searchsorted(sources, ids)
+            for slot in range(int(slots.max(initial=-1)) + 1):
+                pick = slots == slot
+                for name in COLUMNS:
+                    methods[starts[position] + slot][1][name][row, column[pick]] = arrays[f"m{position}_{name}"][pick]
+    bjd, target_bjd = _times(run, state, frames)
+    return Measurements(state, frames, sources, bjd, target_bjd, x, y, methods)
+
+
+def _occurrence(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often an identity has come before: which aperture of its source a row is."""
+    order = np.argsort(ids, kind="stable")
+    first = np.searchsorted(ids[order], ids[order], side="left")
+    result = np.empty(len(ids), dtype=np.int64)
+    result[order] = np.arange(len(ids)) - first
+    return result
+
+
+def _empty(name: str, shape: tuple[int, int]) -> NDArray[Any]:
+    return np.full(shape, Flag.FAILED, dtype=np.uint16) if name == "flags" else np.full(shape, nan)
+
+
+def _times(
+    run: RunState, state: FieldState, frames: Sequence[Frame]
+) -> tuple[NDArray[np.float64], dict[int, NDArray[np.float64]]]:
+    mid = np.array([f.mid for f in frames])
+    site = next((f.site for f in frames if f.site is not None), None)
+    placed = [t for t in run.recipe.targets if t.name in state.targets and t.ra is not None]
+    position: tuple[float, float] | None = None
+    if placed:
+        assert placed[0].ra is not None
+        assert placed[0].dec is not None
+        position = (placed[0].ra, placed[0].dec)
+    else:
+        pointed = [f for f in frames if f.has_position]
+        if pointed:
+            # One direction for the field, so that the differences between its times are those of the clock.
+            position = (pointed[0].ra, pointed[0].dec)
+    if position is None:
+        run.warn(
+            f"field {state.plan.name}: its position is not known, so times are JD UTC and not barycentric; "
+            "give ra and dec of a target",
+        )
+        return np.full(len(frames), nan), {}
+    if site is None:
+        run.warn("the site of the telescope is not known: barycentric times may be wrong by 21 ms")
+    of_targets = {
+        state.targets[t.name]: bjd_tdb(mid, t.ra, t.dec, site) for t in placed if t.ra is not None and t.dec is not None
+    }
+    return bjd_tdb(mid, *position, site), of_targets
+
+
+def write_photometry(run: RunState, measured: Sequence[Measurements]) -> None:
+    """Write one long FITS table frame by frame, so that its length does not matter."""
+    from astropy.io import fits
+
+    width = {
+        "frame": max(len(f.name) for m in measured for f in m.frames),
+        "target": max(len(m.state.plan.target) for m in measured),
+        "detector": max(len(m.state.plan.detector) for m in measured),
+        "filter": max(len(f.filter) for m in measured for f in m.frames),
+        "method": max(len(name) for m in measured for name, _ in m.methods),
+    }
+    texts = {name: f"S{max(1, size)}" for name, size in width.items()}
+    dtype = np.dtype(
+        [
+            ("frame", texts["frame"]),
+            ("target", texts["target"]),
+            ("source", ">i4"),
+            ("detector", texts["detector"]),
+            ("filter", texts["filter"]),
+            ("mjd", ">f8"),
+            ("bjd_tdb", ">f8"),
+            ("exptime", ">f8"),
+            ("x", ">f8"),
+            ("y", ">f8"),
+            ("flux", ">f8"),
+            ("flux_err", ">f8"),
+            ("sky", ">f8"),
+            ("sky_err", ">f8"),
+            ("method", texts["method"]),
+            ("aperture", ">f8"),
+            ("flags", ">i4"),
+            ("airmass", ">f8"),
+            ("fwhm", ">f8"),
+        ]
+    )
+    # Column definitions take units as they are written; electron is no unit of the FITS standard, but it is ours.
+    columns = [
+        fits.Column(name, FITS_FORMATS.get(dtype[name].str, f"{dtype[name].itemsize}A"), unit=UNITS.get(name) or None)
+        for name in dtype.names or ()
+    ]
+    hdu = fits.BinTableHDU.from_columns(columns, nrows=1)
+    hdu.name = "PHOTOMETRY"
+    hdu.header["TIMESYS"] = ("UTC", "of mjd; bjd_tdb is TDB at the barycentre")
+    hdu.header["NAXIS2"] = sum(len(m.frames) * len(m.sources) * len(m.methods) for m in measured)
+    with atomic_path(run.out / "photometry.fits") as temporary, temporary.open("wb") as file:
+        file.write(fits.PrimaryHDU().header.tostring().encode("ascii"))
+        file.write(hdu.header.tostring().encode("ascii"))
+        written = 0
+        for rows in _photometry_rows(run, measured, dtype):
+            file.write(rows.tobytes())
+            written += rows.nbytes
+        file.write(b"\0" * (-written % 2880))
+
+
+def _photometry_rows(run: RunState, measured: Sequence[Measurements], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    for part in measured:
+        for index, frame in enumerate(part.frames):
+            rows = np.zeros((len(part.methods), len(part.sources)), dtype=dtype)
+            rows["frame"], rows["target"] = frame.name.encode(), part.state.plan.target.encode()
+            rows["detector"], rows["filter"] = frame.detector.encode(), frame.filter.encode()
+            rows["source"], rows["mjd"], rows["exptime"] = part.sources, frame.mid, frame.exptime
+            rows["bjd_tdb"] = part.bjd[index]
+            for source, times in part.target_bjd.items():
+                rows["bjd_tdb"][:, part.sources == source] = times[index]
+            rows["x"], rows["y"], rows["airmass"] = part.x[index], part.y[index], frame.airmass
+            rows["fwhm"] = run.numbers[frame.name]["fwhm"]
+            for slot, (method, columns) in enumerate(part.methods):
+                rows["method"][slot] = method.encode()
+                for name in COLUMNS:
+                    rows[name][slot] = columns[name][index]
+            yield rows.ravel()
