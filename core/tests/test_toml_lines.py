@@ -85,8 +85,12 @@ def test_only_what_ends_a_line_in_toml_ends_a_line():
     assert lines_of(text) == {("a",): 1, ("b",): 2, ("c",): 3, ("c", "d"): 4, ("c", "e"): 7}
 
 
-keys = st.text("abcdef_-0123456789", min_size=1, max_size=4) | st.text(st.characters(exclude_categories=["C"]), max_size=4)
-leaves = st.integers(-9, 9) | st.booleans() | st.text("ab[]=#\n '", max_size=9) | st.lists(st.integers(0, 99), max_size=30)
+keys = st.text("abcdef_-0123456789", min_size=1, max_size=4) | st.text(
+    st.characters(exclude_categories=["C"]), max_size=4
+)
+leaves = (
+    st.integers(-9, 9) | st.booleans() | st.text("ab[]=#\n '", max_size=9) | st.lists(st.integers(0, 99), max_size=30)
+)
 
 
 @settings(deadline=None, max_examples=80)

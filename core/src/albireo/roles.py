@@ -154,7 +154,13 @@ class Instrument(Stage):
 
     @abstractmethod
     def header(self, frame: Frame) -> Header:
-        """Write the header this camera would write for a frame: the inverse of `frames`."""
+        """Write the header this camera would write for a frame: the inverse of `frames`.
+
+        Raises
+        ------
+        ValueError
+            If this camera writes no frames of this kind.
+        """
 
     @abstractmethod
     def example(self) -> Frame:
@@ -200,7 +206,7 @@ class Selector(Stage):
         return False
 
     def measure(self, image: CCDData, frame: Frame) -> dict[str, float]:
-        """Measure numbers on the raw image (unit adu, with saturation flags)."""
+        """Measure numbers on the raw image (unit adu, with saturation flags); NaN where there is no value."""
         return {}
 
     @abstractmethod

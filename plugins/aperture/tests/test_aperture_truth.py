@@ -158,7 +158,7 @@ def test_error_contains_that_of_a_small_ring():
 def test_a_neighbour_in_the_ring_is_clipped():
     picture, sources = scene([5000.0], sky=100.0)
     pixels = picture.data.copy()
-    x, y = int(sources.x[0]), int(sources.y[0])
+    x = int(sources.x[0])
     pixels[:, x + 9 : x + 25] += 3000.0  # a quarter of the ring
     crowded = image(pixels, "electron", variance=picture.uncertainty.array)
     alone = Aperture(radius=4.0).measure(picture, sources, None, None)
