@@ -29,11 +29,15 @@ def configured(entry: Entry) -> Iterator[conformance.Case]:
         yield from conformance.cases(entry.cls(**options))
 
 
-def parameters() -> Iterator[Any]:
+def parameters() -> list[Any]:
+    """Give every case of every stage with a name."""
+    found = []
     for entry in Registry.discover().entries():
         for case in configured(entry):
-            label = getattr(case.stage, "kind", "") if entry.role == "master" else ""
-            yield pytest.param(case, id="-".join(filter(None, (entry.role, entry.name, label, str(case)))))
+            which = "".join(str(getattr(case.stage, name, "")) for name in ("kind", "definition"))
+            label = Path(which).stem if entry.role in ("master", "instrument") else ""
+            found.append(pytest.param(case, id="-".join(filter(None, (entry.role, entry.name, label, str(case))))))
+    return found
 
 
 @pytest.mark.parametrize("case", parameters())

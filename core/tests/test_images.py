@@ -2,7 +2,7 @@
 
 import gzip
 import tracemalloc
-import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -125,6 +125,7 @@ def test_a_region_is_the_cut_of_the_whole(tmp_path, packing):
     assert str(caught.value) == f"section [1:5,31:41] reaches beyond the image of {path}, which has 50 x 40 pixels"
 
 
+@pytest.mark.filterwarnings("ignore")  # astropy's remarks about truncated files
 def test_a_file_that_is_no_image_is_named_with_the_reason(tmp_path):
     plain = save(tmp_path / "plain.fits", fits.PrimaryHDU(COUNTS)).read_bytes()
     table = fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1, 2])])
@@ -150,8 +151,7 @@ def test_a_file_that_is_no_image_is_named_with_the_reason(tmp_path):
         ("plain.fits", 3, "{path} has no HDU 3; it has 1"),
     ):
         path = tmp_path / name
-        with pytest.raises(FrameError) as caught, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # astropy's remarks about truncated files
+        with pytest.raises(FrameError) as caught:
             read_pixels(path, hdu)
         assert str(caught.value).startswith(message.format(path=path)), str(caught.value)
 
@@ -166,6 +166,7 @@ def sound(tmp_path_factory):
     return folder, [(plain, ".fits", 0), (tiles, ".fits.fz", 1), (gzip.compress(plain), ".fits.gz", 0)]
 
 
+@pytest.mark.filterwarnings("ignore")
 @settings(deadline=None, max_examples=120, derandomize=True)
 @given(
     st.integers(0, 2),
@@ -180,14 +181,9 @@ def test_whatever_happened_to_a_file_it_is_the_frame_that_is_at_fault(sound, whi
         content[int(where * len(content))] = value
     path = folder / f"damaged{suffix}"
     path.write_bytes(content[: int(part * len(content))])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            pixels = read_pixels(path, hdu)
-        except FrameError as error:
-            assert str(path) in str(error)
-        else:
-            assert pixels.ndim == 2
+    # Anything but a FrameError passes through and fails the test.
+    with suppress(FrameError):
+        assert read_pixels(path, hdu).ndim == 2
 
 
 def test_reading_needs_the_memory_of_one_frame(tmp_path):

@@ -445,9 +445,6 @@ inner = [
 ]
 [[photometry]]
 radius = 3
-[[targets]]
-name = "WASP-12 b"
-ra = "06:30:33"
 """
     assert wrong(text) == [
         "night.toml:3: [recipe]: albireo-nowhere>=2 is not installed: python -m pip install 'albireo-nowhere>=2'",
@@ -457,7 +454,6 @@ ra = "06:30:33"
         "night.toml:13: [[corrections]] overscan: there is no option 'ordre'; did you mean 'order'?",
         "night.toml:22: [[photometry]] aperture: option 'inner': input should be a valid number, not ['8']",
         "night.toml:25: [[photometry]]: 'use' is missing: it names the plugin; installed: aperture, everything, needy",
-        "night.toml:27: [[targets]] 1: ra and dec go together",
     ]
 
 
@@ -518,6 +514,7 @@ def test_wrong_brackets_are_explained(wrong, table, messages):
 
 def test_options_of_the_wrong_type_or_size(wrong):
     before = CAMERA + MEASURE
+    no_number = "input should be a valid number, unable to parse string as a number, not 'wide'"
     line = before.count("\n") + 3
     for option, message in (
         ("inner = 0", "option 'inner': input should be greater than 0, not 0"),
@@ -529,13 +526,11 @@ def test_options_of_the_wrong_type_or_size(wrong):
         ),
         (
             "radius = 'wide'",
-            "option 'radius': input should be a valid number, unable to parse string as a number, not 'wide'; or "
-            "option 'radius': input should be a valid list, not 'wide'",
+            f"option 'radius': {no_number}; or option 'radius': input should be a valid list, not 'wide'",
         ),
         (
             "radius = [1, 'wide']",
-            "option 'radius': input should be a valid number, not [1, 'wide']; or "
-            "option 'radius.1': input should be a valid number, unable to parse string as a number, not 'wide'",
+            f"option 'radius': input should be a valid number, not [1, 'wide']; or option 'radius.1': {no_number}",
         ),
         ("bananas = 1", "there is no option 'bananas'; options are: radius, inner, outer"),
     ):
@@ -733,7 +728,7 @@ def test_an_empty_recipe(wrong):
     ],
 )
 def test_a_recipe_that_is_no_toml(wrong, text, message):
-    assert wrong(text) == [message]
+    assert wrong(text) == [f"night.toml:{message}"]
 
 
 def test_a_recipe_that_cannot_be_read(registry, tmp_path):

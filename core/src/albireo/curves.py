@@ -47,7 +47,8 @@ class Ensemble:
     targets : dict of str to int
         Names of the targets of the recipe that are in this field, and their identities.
     comparisons : dict of int to float
-        Weights of the comparison stars, where a step has chosen some; they sum to one.
+        Weights of the comparison stars; they sum to one. Before a step has chosen any, those that the recipe's targets
+        name, with equal weights.
     meta : dict
         What steps want to say about their work: plain numbers, texts and lists, for the report.
     """

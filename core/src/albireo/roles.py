@@ -457,7 +457,13 @@ class CurveStep(Stage):
 
     @abstractmethod
     def apply(self, curves: Ensemble) -> Ensemble:
-        """Work on all curves of one field, filter, method and aperture."""
+        """Work on all curves of one field, filter, method and aperture.
+
+        Raises
+        ------
+        FrameError
+            If there are no curves to be made of these; the run says so and goes on with the others.
+        """
 
 
 class Report(Stage):

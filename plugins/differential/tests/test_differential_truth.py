@@ -189,6 +189,14 @@ def test_a_comparison_star_is_measured_against_the_others_only():
     assert slope == pytest.approx(1.0, abs=4 * np.median(curves.flux_err[:, 0]) / (np.std(change) * np.sqrt(160)))
 
 
+def test_comparison_stars_that_the_targets_of_a_recipe_name():
+    flux, error, _, _ = night()
+    curves = Differential().apply(ensemble(flux, error).replace(comparisons={4: 0.5, 9: 0.5}))
+    assert sorted(curves.comparisons) == [4, 9]
+    by_option = Differential(comparisons=(1, 2)).apply(ensemble(flux, error).replace(comparisons={4: 0.5, 9: 0.5}))
+    assert sorted(by_option.comparisons) == [1, 2]
+
+
 def test_comparison_stars_by_hand():
     flux, error, _, _ = night()
     curves = Differential(comparisons=(4, 9)).apply(ensemble(flux, error, targets={"star": 4}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from albireo.curves import Ensemble
+from albireo.frames import FrameError
 from albireo.plan import safe_name
 from albireo.run.files import UNITS, write_ecsv
 from albireo.run.measurements import Measurements
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["write_curves"]
+
+log = logging.getLogger("albireo")
 
 UNNAMED_CURVES = 5
 """Stars that get a file of their own where the recipe names no target."""
@@ -54,8 +58,14 @@ def write_curves(
                 curves = raw
                 for step in run.recipe.curves:
                     curves = step.apply(curves)
-            except Exception as error:
+            except FrameError as error:
                 run.warn(f"field {part.state.plan.name}, filter {raw.filter}: no light curves: {error}")
+                continue
+            except Exception as error:
+                log.exception("curves of field %s", part.state.plan.name)
+                run.complete = False
+                what = f"defect in a curve step: {type(error).__name__}: {error} (see run.log)"
+                run.warn(f"field {part.state.plan.name}, filter {raw.filter}: no light curves: {what}")
                 continue
             ensembles.append(
                 {

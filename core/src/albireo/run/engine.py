@@ -44,7 +44,7 @@ class RunOutcome:
     reports : list of Path
     warnings : list of str
     complete : bool
-        False if a report could not be written.
+        False if a report or curves could not be made because of a defect.
     """
 
     folder: Path

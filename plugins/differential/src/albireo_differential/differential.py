@@ -32,7 +32,9 @@ class Differential(CurveStep, name="differential"):
     )
 
     comparisons: tuple[int, ...] = Field(
-        (), description="Identities of the comparison stars in the catalogue; empty to have them chosen."
+        (),
+        description="Identities of the comparison stars in the catalogue; empty for those that the recipe's targets name, "
+        "and to have them chosen if these name none.",
     )
     max_comparisons: int = Field(20, ge=1, description="How many comparison stars to choose at most, best first.")
     min_present: float = Field(

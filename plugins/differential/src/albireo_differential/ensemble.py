@@ -31,8 +31,9 @@ def relative(options: Differential, curves: Ensemble) -> Ensemble:
     fit = np.isfinite(flux) & np.isfinite(error) & (error > 0) & ((curves.flags & np.uint16(UNFIT)) == 0)
     left_out: dict[str, int] = {}
     variables: dict[int, str] = {}
-    if options.comparisons:
-        columns = np.array([_column(curves, star) for star in options.comparisons])
+    named = options.comparisons or tuple(curves.comparisons)
+    if named:
+        columns = np.array([_column(curves, star) for star in named])
         if not fit[:, columns].any():
             raise FrameError("none of the comparison stars was measured without flags in any frame")
         weighing = Weighing(flux[:, columns], error[:, columns], fit[:, columns])
