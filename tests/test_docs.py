@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from albireo import ROLES, Registry
+from albireo import ROLES, Recipe, Registry
 from albireo.scaffold import example, new
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -189,6 +189,19 @@ def test_every_hook_and_every_option_is_in_the_reference() -> None:
             assert f"#{entry.role}-{entry.name} }}" in stages
             for option in entry.cls.model_fields:
                 assert f"| `{option}` |" in stages
+
+
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", [p for p in EXAMPLES if "camera" not in p.stem], ids=page_id)
+def test_the_recipe_of_an_example_is_right(path: Path) -> None:
+    assert Recipe.read(path).warnings == []
+
+
+@pytest.mark.parametrize("path", [p for p in EXAMPLES if "camera" in p.stem], ids=page_id)
+def test_the_camera_of_an_example_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 60
 
 
 def documented_columns(page: Path, title: str) -> list[str]:

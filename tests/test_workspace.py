@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
@@ -127,6 +129,40 @@ def test_constraints_cover_every_dependency() -> None:
     wanted |= {Requirement(text).name for group in root["dependency-groups"].values() for text in group}
     wanted -= {load(part)["project"]["name"] for part in PARTS}
     assert wanted <= pinned, "run tools/refresh_constraints.py"
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.11.9", "3.12.0", "3.13.0"])
+def test_constraints_pin_one_version_for_every_python(python: str) -> None:
+    pins = [Requirement(text) for text in load(ROOT)["tool"]["uv"]["constraint-dependencies"]]
+    held = [p.name for p in pins if not p.marker or p.marker.evaluate({"python_full_version": python})]
+    assert len(held) == len(set(held))
+    assert all([s.operator for s in p.specifier] == ["=="] and p.url is None for p in pins)
+
+
+def refresh() -> ModuleType:
+    spec = spec_from_file_location("refresh_constraints", ROOT / "tools" / "refresh_constraints.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_refreshed_constraints_take_the_place_of_the_old_ones() -> None:
+    tool, text = refresh(), (ROOT / "pyproject.toml").read_text()
+    pins = tool.constraints("numpy==2.0.0 ; python_full_version < '3.12'\nastropy==7.0.0\n")
+    written = tomllib.loads(tool.with_constraints(text, pins))
+    expected = tomllib.loads(text)
+    expected["tool"]["uv"]["constraint-dependencies"] = [
+        "astropy==7.0.0",
+        "numpy==2.0.0 ; python_full_version < '3.12'",
+    ]
+    assert written == expected
+
+
+def test_a_constraint_that_is_an_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a version to pin"):
+        refresh().constraints("numpy==2.0.0\nsep @ https://example.org/sep.whl\n")
 
 
 # --- who imports whom -------------------------------------------------------------------------------------------------

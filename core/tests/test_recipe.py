@@ -721,10 +721,10 @@ def test_an_empty_recipe(wrong):
     [
         (
             "[instrument\nuse = 1",
-            "night.toml:1: this is not valid TOML: Expected ']' at the end of a table declaration",
+            "1: this is not valid TOML: Expected ']' at the end of a table declaration",
         ),
-        ("a = 1\na = 2\n", "night.toml:2: this is not valid TOML: Cannot overwrite a value"),
-        ("a = 1\nb = [1,\n2", "night.toml:3: this is not valid TOML: Unclosed array (at end of document)"),
+        ("a = 1\na = 2\n", "2: this is not valid TOML: Cannot overwrite a value"),
+        ("a = 1\nb = [1,\n2", "3: this is not valid TOML: Unclosed array (at end of document)"),
     ],
 )
 def test_a_recipe_that_is_no_toml(wrong, text, message):

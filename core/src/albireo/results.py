@@ -115,7 +115,7 @@ class Results:
         (what the camera assumed about its frames), ``citations`` (list), ``masters``, ``fields``, ``curves``,
         ``timing`` (stage to seconds), ``ensembles`` (for each field, filter, method and aperture: ``frames``,
         ``comparisons`` with weights, and under ``steps`` what curve steps noted, such as
-        ``steps["differential"]["transparency"]``, one number a frame).
+        ``steps["differential"]["transparency"]``, one number a frame), ``files`` (every table of the run).
         """
         text: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
         return text

@@ -31,13 +31,15 @@ UNNAMED_CURVES = 5
 
 def write_curves(
     run: RunState, measured: Sequence[Measurements]
-) -> tuple[list[str], Table | None, list[dict[str, Any]]]:
+) -> tuple[list[str], list[str], Table | None, list[dict[str, Any]]]:
     """Take every ensemble through the curve steps and write the curves of targets.
 
     Returns
     -------
     list of str
-        Paths of the best curve of each target and filter, below the run folder. Where there are several methods or
+        Every file written, below the run folder.
+    list of str
+        Those among them that hold the best curve of each target and filter. Where there are several methods or
         apertures, a file for each lies beside it; the best is the one whose comparison stars scatter least.
     Table or None
         A row for each star of each ensemble.
@@ -47,60 +49,81 @@ def write_curves(
     from astropy.table import Table
 
     if not run.recipe.curves:
-        return [], None, []
+        return [], [], None, []
     ensembles: list[dict[str, Any]] = []
     stars: list[dict[str, Any]] = []
-    best: dict[tuple[str, str, str], tuple[float, Table]] = {}
     files: dict[str, Table] = {}
+    best: list[str] = []
     for part in measured:
-        for raw in _ensembles(run, part):
-            try:
-                curves = raw
-                for step in run.recipe.curves:
-                    curves = step.apply(curves)
-            except FrameError as error:
-                run.warn(f"field {part.state.plan.name}, filter {raw.filter}: no light curves: {error}")
-                continue
-            except Exception as error:
-                log.exception("curves of field %s", part.state.plan.name)
-                run.complete = False
-                what = f"defect in a curve step: {type(error).__name__}: {error} (see run.log)"
-                run.warn(f"field {part.state.plan.name}, filter {raw.filter}: no light curves: {what}")
-                continue
-            ensembles.append(
-                {
-                    "field": part.state.plan.name,
-                    "filter": curves.filter,
-                    "detector": curves.detector,
-                    "method": curves.method,
-                    "aperture": curves.aperture,
-                    "frames": curves.frames.tolist(),
-                    "comparisons": {str(number): weight for number, weight in curves.comparisons.items()},
-                    "steps": curves.meta,
-                }
-            )
-            rows = _stars(raw, curves, part.state.targets)
-            stars += rows
-            judged = [r["scatter"] for r in rows if r["comparison"] > 0] or [r["scatter"] for r in rows]
-            quality = float(np.nanmedian(judged)) if np.isfinite(judged).any() else float("inf")
-            shown = part.state.targets or _brightest(rows)
-            label = "" if len(part.methods) == 1 else f"_{curves.method}"
-            label += "" if len(part.methods) == 1 or not isfinite(curves.aperture) else f"-r{curves.aperture:.3g}"
-            for name, number in shown.items():
-                table = _curve_table(curves, name, number, part)
-                stem = safe_name("_".join(t for t in (name, curves.filter or "nofilter", curves.detector) if t))
-                files[f"curves/{stem}{label}.ecsv"] = table
-                key = (part.state.plan.name, curves.filter, stem)
-                if key not in best or quality < best[key][0]:
-                    best[key] = (quality, table)
-    final = {f"curves/{stem}.ecsv": table for (_, _, stem), (_, table) in best.items()}
-    for name, table in {**files, **final}.items():
+        made = [(raw, curves) for raw in _ensembles(run, part) if (curves := _stepped(run, part, raw)) is not None]
+        for colour in dict.fromkeys(curves.filter for _, curves in made):
+            group = [(curves, _stars(raw, curves, part.state.targets)) for raw, curves in made if raw.filter == colour]
+            ensembles += [_record(part, curves) for curves, _ in group]
+            stars += [row for _, rows in group for row in rows]
+            _, chosen = min(group, key=lambda pair: _quality(pair[1]))
+            for name, number in (part.state.targets or _examples(chosen)).items():
+                stem = safe_name("_".join(t for t in (name, colour or "nofilter", part.state.plan.detector) if t))
+                for curves, rows in group:
+                    table = _curve_table(curves, name, number, part)
+                    if len(group) > 1:
+                        files[f"curves/{stem}_{_label(curves)}.ecsv"] = table
+                    if rows is chosen:
+                        files[f"curves/{stem}.ecsv"] = table
+                        best.append(f"curves/{stem}.ecsv")
+    for name, table in files.items():
         write_ecsv(run.out / name, table)
-    table = Table(rows=stars) if stars else None
-    if table is not None:
-        table["flux"].unit = "electron"
-        table["aperture"].unit = "pix"
-    return list(final), table, ensembles
+    judged = Table(rows=stars) if stars else None
+    if judged is not None:
+        judged["flux"].unit = "electron"
+        judged["aperture"].unit = "pix"
+    return list(files), best, judged, ensembles
+
+
+def _stepped(run: RunState, part: Measurements, curves: Ensemble) -> Ensemble | None:
+    """Take one ensemble through the curve steps; None, with a warning, if they cannot make curves of it."""
+    where = f"field {part.state.plan.name}, filter {curves.filter or '(none)'}"
+    try:
+        for step in run.recipe.curves:
+            curves = step.apply(curves)
+    except FrameError as error:
+        run.warn(f"{where}: no light curves: {error}")
+        return None
+    except Exception as error:
+        log.exception("curves of %s", where)
+        run.complete = False
+        run.warn(f"{where}: no light curves: defect in a curve step: {type(error).__name__}: {error} (see run.log)")
+        return None
+    return curves
+
+
+def _record(part: Measurements, curves: Ensemble) -> dict[str, Any]:
+    return {
+        "field": part.state.plan.name,
+        "filter": curves.filter,
+        "detector": curves.detector,
+        "method": curves.method,
+        "aperture": curves.aperture,
+        "frames": curves.frames.tolist(),
+        "comparisons": {str(number): weight for number, weight in curves.comparisons.items()},
+        "steps": curves.meta,
+    }
+
+
+def _label(curves: Ensemble) -> str:
+    return f"{curves.method}-r{curves.aperture:.3g}" if isfinite(curves.aperture) else curves.method
+
+
+def _quality(stars: Sequence[Mapping[str, Any]]) -> float:
+    """Median scatter of the comparison stars, or of all stars where there are none."""
+    judged = [star["scatter"] for star in stars if star["comparison"] > 0] or [star["scatter"] for star in stars]
+    finite = [scatter for scatter in judged if isfinite(scatter)]
+    return float(np.median(finite)) if finite else float("inf")
+
+
+def _examples(stars: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Name some stars to show where a recipe names no target: the brightest comparison stars."""
+    numbers = [star["source"] for star in stars if star["comparison"] > 0] or [star["source"] for star in stars]
+    return {f"star {number}": number for number in numbers[:UNNAMED_CURVES]}
 
 
 def _ensembles(run: RunState, part: Measurements) -> Iterator[Ensemble]:
@@ -164,12 +187,6 @@ def _stars(raw: Ensemble, curves: Ensemble, targets: Mapping[str, int]) -> list[
                 }
             )
     return rows
-
-
-def _brightest(stars: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Name some bright stars that were never saturated nor flagged otherwise, for a recipe without targets."""
-    numbers = [star["source"] for star in stars if star["flags"] == 0] or [star["source"] for star in stars]
-    return {f"star {number}": number for number in numbers[:UNNAMED_CURVES]}
 
 
 def point_to_point(values: NDArray[np.float64]) -> float:

@@ -31,14 +31,26 @@ def write_tables(run: RunState) -> list[str]:
     if measured:
         files.append("photometry.fits")
         write_photometry(run, measured)
-        curves, stars, ensembles = write_curves(run, measured)
-        files += curves
+        written, curves, stars, ensembles = write_curves(run, measured)
+        files += written
         if stars is not None:
             files.append("stars.ecsv")
             write_ecsv(out / "stars.ecsv", stars)
-    record = {**summary(run, fields, curves), "ensembles": ensembles}
+    record = {**summary(run, fields, curves), "ensembles": ensembles, "files": files}
+    _remove_old(out, files)
     write_text(out / "run.json", json.dumps(plain(record), indent=1, allow_nan=False))
     return files
+
+
+def _remove_old(out: Path, files: list[str]) -> None:
+    """Remove tables that an earlier run wrote and this one has not: they would be taken for its own."""
+    try:
+        before = json.loads((out / "run.json").read_text(encoding="utf-8"))["files"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return
+    for name in set(before) - set(files):
+        if not Path(name).is_absolute() and ".." not in Path(name).parts:
+            (out / name).unlink(missing_ok=True)
 
 
 def _write_catalogue(run: RunState, state: FieldState) -> dict[str, Any]:

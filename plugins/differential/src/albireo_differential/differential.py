@@ -33,8 +33,8 @@ class Differential(CurveStep, name="differential"):
 
     comparisons: tuple[int, ...] = Field(
         (),
-        description="Identities of the comparison stars in the catalogue; empty for those that the recipe's targets name, "
-        "and to have them chosen if these name none.",
+        description="Identities of the comparison stars in the catalogue; empty for those that the recipe's targets "
+        "name, and to have them chosen if these name none.",
     )
     max_comparisons: int = Field(20, ge=1, description="How many comparison stars to choose at most, best first.")
     min_present: float = Field(

@@ -1,0 +1,266 @@
+"""Where jobs run, and what happens when they do not."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from albireo import FrameError
+from albireo.executors import ONE_THREAD, Processes, Serial
+
+# Work and items are at the top of a module, because workers must be able to import them. Each item is a word that
+# says what becomes of it.
+
+
+class Odd(Exception):
+    """An exception that pickle cannot make anew."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def work(item):
+    match item:
+        case "fail":
+            raise FrameError("no stars")
+        case "defect":
+            raise ZeroDivisionError("a defect")
+        case "odd":
+            raise Odd(1, 2)
+        case "memory":
+            raise MemoryError
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "realtime":
+            os.kill(os.getpid(), signal.SIGRTMIN + 1)
+        case "exit":
+            os._exit(3)
+        case "leave":
+            sys.exit(4)
+        case "unpicklable":
+            return lambda: None
+        case "environment":
+            return {name: os.environ.get(name) for name in ONE_THREAD}
+        case "pid":
+            return os.getpid()
+    return f"done {item}"
+
+
+def kill_while_answering(item):
+    return Half() if item == "half" else item
+
+
+class Half:
+    """A result so large that its worker dies while it is sent."""
+
+    def __reduce__(self):
+        from threading import Timer
+
+        Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return bytes, (bytes(2**28),)
+
+
+def by_index(outcomes):
+    found = list(outcomes)
+    assert len({o.index for o in found}) == len(found), "an item has two outcomes"
+    return {o.index: (o.value, o.error, o.permanent) for o in found}
+
+
+@pytest.fixture(scope="module", params=[Serial(), Processes(jobs=2)], ids=["serial", "processes"])
+def executor(request):
+    with request.param.session():
+        yield request.param
+
+
+def test_every_item_has_its_outcome(executor):
+    items = ["a", "fail", "b", "memory", "c"]
+    assert by_index(executor.map(work, items)) == {
+        0: ("done a", "", True),
+        1: (None, "no stars", True),
+        2: ("done b", "", True),
+        3: (None, "not enough memory for this frame", False),
+        4: ("done c", "", True),
+    }
+
+
+def test_no_item_gives_no_outcome(executor):
+    assert list(executor.map(work, [])) == []
+
+
+def test_a_defect_ends_the_run(executor):
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        list(executor.map(work, ["a", "defect", "b", "c"]))
+    # What comes next is not disturbed.
+    assert by_index(executor.map(work, ["a", "b"])) == {0: ("done a", "", True), 1: ("done b", "", True)}
+
+
+def test_outcomes_may_be_left_lying(executor):
+    for outcome in executor.map(work, ["a", "b", "c", "d"]):
+        assert outcome.value.startswith("done")
+        break
+    assert len(list(executor.map(work, ["a", "b"]))) == 2
+
+
+# --- worker processes -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def processes():
+    stage = Processes(jobs=2)
+    with stage.session():
+        yield stage
+
+
+@pytest.mark.parametrize(
+    ("death", "error"),
+    [
+        ("kill", "the worker process was killed by SIGKILL; it may have run out of memory"),
+        ("segfault", "the worker process was killed by SIGSEGV"),
+        ("realtime", f"the worker process was killed by signal {signal.SIGRTMIN + 1}"),
+        ("exit", "the worker process ended with exit code 3"),
+        ("leave", "the worker process ended with exit code 4"),
+    ],
+)
+def test_a_worker_that_dies_costs_its_item_and_no_other(processes, death, error):
+    outcomes = by_index(processes.map(work, ["a", death, "b", "c"]))
+    assert outcomes.pop(1) == (None, error, False)
+    assert outcomes == {0: ("done a", "", True), 2: ("done b", "", True), 3: ("done c", "", True)}
+
+
+def test_if_all_workers_die_all_items_are_told(processes):
+    outcomes = by_index(processes.map(work, ["exit", "exit", "exit", "a"]))
+    assert [outcomes[i][1] for i in range(3)] == ["the worker process ended with exit code 3"] * 3
+    assert outcomes[3][0] == "done a"
+
+
+def test_a_worker_that_dies_in_the_middle_of_its_answer_costs_its_item(processes):
+    outcomes = by_index(processes.map(kill_while_answering, ["a", "half", "b"]))
+    assert outcomes[1] == (None, "the worker process was killed by SIGKILL; it may have run out of memory", False)
+    assert (outcomes[0][0], outcomes[2][0]) == ("a", "b")
+
+
+def test_a_worker_that_dies_while_it_waits_costs_nothing():
+    stage = Processes(jobs=2)
+    with stage.session():
+        pids = {o.value for o in stage.map(work, ["pid"] * 2)}
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            _wait_for(lambda pid=pid: _state(pid) in ("", "Z"))
+        assert by_index(stage.map(work, ["a", "b"])) == {0: ("done a", "", True), 1: ("done b", "", True)}
+
+
+def test_a_defect_arrives_with_the_place_where_it_happened(processes):
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(processes.map(work, ["a", "defect"]))
+    (note,) = caught.value.__notes__
+    assert note.startswith("in a worker process:\nTraceback")
+    assert 'raise ZeroDivisionError("a defect")' in note
+
+
+def test_an_exception_that_cannot_travel_is_told_in_words(processes):
+    with pytest.raises(RuntimeError, match="Odd: 1 and 2") as caught:
+        list(processes.map(work, ["a", "odd"]))
+    assert "raise Odd(1, 2)" in caught.value.__notes__[0]
+
+
+def test_a_result_that_cannot_travel_is_a_defect(processes):
+    with pytest.raises(Exception, match="pickle") as caught:
+        list(processes.map(work, ["a", "unpicklable"]))
+    assert caught.value.__notes__
+
+
+def test_work_that_cannot_travel_is_a_defect_at_once(processes):
+    with pytest.raises(Exception, match="pickle"):
+        list(processes.map(lambda item: item, ["a", "b"]))
+
+
+def test_numerical_libraries_get_one_thread_in_a_worker_and_what_was_set_outside(processes, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    fresh = Processes(jobs=2)
+    for outcome in fresh.map(work, ["environment"] * 2):
+        assert outcome.value == dict.fromkeys(ONE_THREAD, "1")
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "NUMBA_NUM_THREADS" not in os.environ
+
+
+def test_there_are_no_more_workers_than_items_or_jobs(processes):
+    assert len({o.value for o in processes.map(work, ["pid"] * 12)}) <= 2
+    many = Processes(jobs=9)
+    with many.session():
+        assert len({o.value for o in many.map(work, ["pid"] * 2)} - {os.getpid()}) <= 2
+
+
+def test_a_session_keeps_its_workers_and_ends_them():
+    stage = Processes(jobs=2)
+    with stage.session():
+        first = {o.value for o in stage.map(work, ["pid"] * 8)}
+        with stage.session():
+            second = {o.value for o in stage.map(work, ["pid"] * 8)}
+        assert second <= first
+        assert os.getpid() not in first
+    assert all(_state(pid) == "" for pid in first)
+    assert {o.value for o in stage.map(work, ["pid"] * 8)}.isdisjoint(first)
+
+
+def test_an_interrupt_leaves_no_worker_behind(tmp_path):
+    """Ctrl-C goes to the whole group of processes, as in a terminal."""
+    script = tmp_path / "night.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, sys, time
+            from albireo.executors import Processes
+
+            def wait(item):
+                print(os.getpid(), flush=True)
+                time.sleep(600)
+
+            if __name__ == "__main__":
+                stage = Processes(jobs=2)
+                try:
+                    with stage.session():
+                        list(stage.map(wait, [1, 2, 3]))
+                except KeyboardInterrupt:
+                    print("stopped", flush=True)
+                    sys.exit(130)
+            """
+        )
+    )
+    for interrupt in (lambda p: os.killpg(p.pid, signal.SIGINT), lambda p: os.kill(p.pid, signal.SIGKILL)):
+        parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+        assert parent.stdout is not None
+        workers = [int(parent.stdout.readline()) for _ in range(2)]
+        interrupt(parent)
+        code = parent.wait(timeout=60)
+        if code != -signal.SIGKILL:
+            assert code == 130
+            assert parent.stdout.readline() == "stopped\n"
+            assert all(_state(pid) == "" for pid in workers)
+        else:
+            # Nobody is left to end them: a worker notices when it asks for the next item.
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+        parent.stdout.close()
+
+
+def _state(pid):
+    """One letter of what a process does; empty if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        os.sched_yield()
