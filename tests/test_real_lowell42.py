@@ -73,7 +73,9 @@ def test_all_science_frames_are_used_and_aligned(results: Results) -> None:
     # The README measured shifts up to 2.3 pixels between frames and rotations up to 0.03 degrees.
     assert np.hypot(aligned["dx"], aligned["dy"]).max() < 4.0
     assert np.abs(aligned["rotation"]).max() < 0.06
-    assert 2.2 < np.median(science["fwhm"]) < 3.8
+    # Gaussian fits to sixty stars give 1.75 pixels in the first frame, 1.97 in the middle and 3.10 in the last.
+    widths = {key: row["fwhm"] for key in ("0126", "0159", "0192") for row in science if key in row["name"]}
+    assert widths == pytest.approx({"0126": 1.75, "0159": 1.97, "0192": 3.10}, rel=0.1)
     assert set(science["masters"]) == {"bias, flat-VR"}
 
 
@@ -135,6 +137,7 @@ def final_curves(results: Results) -> Ensemble:
     curve = results.curves[0]
     table = results.photometry
     table = table[np.abs(table["aperture"] - curve.meta["APERTURE"]) < 1e-6]
+    table.convert_bytestring_to_unicode()
     frames, sources = list(curve["frame"]), sorted(set(table["source"]))
     table.sort(["mjd", "source"])
     shape = (len(frames), len(sources))
@@ -142,7 +145,7 @@ def final_curves(results: Results) -> Ensemble:
     def plane(name: str) -> np.ndarray:
         return np.asarray(table[name]).reshape(shape)
 
-    assert [str(name) for name in plane("frame")[:, 0]] == frames
+    assert plane("frame")[:, 0].tolist() == frames
     raw = Ensemble(
         target="",
         detector="",

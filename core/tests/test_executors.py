@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -53,18 +52,19 @@ def work(item):
     return f"done {item}"
 
 
-def kill_while_answering(item):
-    return Half() if item == "half" else item
+class Large:
+    """A result that does not fit into a pipe; says into a file who is about to send it."""
 
-
-class Half:
-    """A result so large that its worker dies while it is sent."""
+    def __init__(self, marker):
+        self.marker = marker
 
     def __reduce__(self):
-        from threading import Timer
+        self.marker.write_text(str(os.getpid()))
+        return bytes, (bytes(2**23),)
 
-        Timer(0.2, os.kill, (os.getpid(), signal.SIGKILL)).start()
-        return bytes, (bytes(2**28),)
+
+def answer(item):
+    return Large(item) if isinstance(item, Path) else item
 
 
 def by_index(outcomes):
@@ -140,10 +140,18 @@ def test_if_all_workers_die_all_items_are_told(processes):
     assert outcomes[3][0] == "done a"
 
 
-def test_a_worker_that_dies_in_the_middle_of_its_answer_costs_its_item(processes):
-    outcomes = by_index(processes.map(kill_while_answering, ["a", "half", "b"]))
-    assert outcomes[1] == (None, "the worker process was killed by SIGKILL; it may have run out of memory", False)
-    assert (outcomes[0][0], outcomes[2][0]) == ("a", "b")
+def test_a_worker_that_dies_in_the_middle_of_its_answer_costs_its_item(processes, tmp_path):
+    marker = tmp_path / "pid"
+    outcomes = processes.map(answer, ["a", marker, "b"])
+    first = next(outcomes)
+    if first.index == 1:
+        pytest.fail("the small answer comes before the large one")
+    # Nobody reads the large answer until the next outcome is asked for, so its worker waits in the middle of it.
+    _wait_for(lambda: marker.exists() and marker.read_text() and _state(marker.read_text()) == "S")
+    os.kill(int(marker.read_text()), signal.SIGKILL)
+    rest = by_index(outcomes)
+    assert rest[1] == (None, "the worker process was killed by SIGKILL; it may have run out of memory", False)
+    assert sorted([first.value, *(value for value, error, _ in rest.values() if not error)]) == ["a", "b"]
 
 
 def test_a_worker_that_dies_while_it_waits_costs_nothing():
@@ -210,45 +218,60 @@ def test_a_session_keeps_its_workers_and_ends_them():
     assert {o.value for o in stage.map(work, ["pid"] * 8)}.isdisjoint(first)
 
 
-def test_an_interrupt_leaves_no_worker_behind(tmp_path):
-    """Ctrl-C goes to the whole group of processes, as in a terminal."""
-    script = tmp_path / "night.py"
-    script.write_text(
-        textwrap.dedent(
-            """
-            import os, sys, time
-            from albireo.executors import Processes
+SCRIPT = """
+import os, signal, sys
+from albireo.executors import Processes
 
-            def wait(item):
-                print(os.getpid(), flush=True)
-                time.sleep(600)
+def work(item):
+    print(os.getpid(), flush=True)
+    if item == "wait":
+        signal.pause()
 
-            if __name__ == "__main__":
-                stage = Processes(jobs=2)
-                try:
-                    with stage.session():
-                        list(stage.map(wait, [1, 2, 3]))
-                except KeyboardInterrupt:
-                    print("stopped", flush=True)
-                    sys.exit(130)
-            """
-        )
-    )
-    for interrupt in (lambda p: os.killpg(p.pid, signal.SIGINT), lambda p: os.kill(p.pid, signal.SIGKILL)):
-        parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, start_new_session=True)
-        assert parent.stdout is not None
-        workers = [int(parent.stdout.readline()) for _ in range(2)]
-        interrupt(parent)
-        code = parent.wait(timeout=60)
-        if code != -signal.SIGKILL:
-            assert code == 130
-            assert parent.stdout.readline() == "stopped\n"
-            assert all(_state(pid) == "" for pid in workers)
-        else:
-            # Nobody is left to end them: a worker notices when it asks for the next item.
-            for pid in workers:
-                os.kill(pid, signal.SIGKILL)
+if __name__ == "__main__":
+    stage = Processes(jobs=2)
+    try:
+        with stage.session():
+            list(stage.map(work, [sys.argv[1]] * 2))
+            signal.pause()
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+        sys.exit(130)
+"""
+
+
+@pytest.fixture
+def night(tmp_path):
+    """Start a program with two workers that are busy ("wait") or idle ("go on")."""
+    (tmp_path / "night.py").write_text(SCRIPT)
+    started = []
+
+    def start(what):
+        command = [sys.executable, tmp_path / "night.py", what]
+        parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        started.append(parent)
+        return parent, [int(parent.stdout.readline()) for _ in range(2)]
+
+    yield start
+    for parent in started:
+        parent.kill()
+        parent.wait()
         parent.stdout.close()
+
+
+@pytest.mark.parametrize("what", ["wait", "go on"])
+def test_an_interrupt_leaves_no_worker_behind(night, what):
+    parent, workers = night(what)
+    os.killpg(parent.pid, signal.SIGINT)  # to the whole group, as a terminal sends it
+    assert parent.wait(timeout=60) == 130
+    assert parent.stdout.readline() == "stopped\n"
+    assert [_state(pid) for pid in workers] == ["", ""]
+
+
+def test_idle_workers_leave_when_the_program_is_killed(night):
+    parent, workers = night("go on")
+    parent.kill()
+    parent.wait()
+    _wait_for(lambda: all(_state(pid) in ("", "Z") for pid in workers))
 
 
 def _state(pid):
