@@ -141,7 +141,7 @@ def test_a_file_that_is_no_image_is_named_with_the_reason(tmp_path):
     for name, hdu, message in (
         ("text.fits", 0, "{path} cannot be read: it is not a FITS file"),
         ("empty.fits", 0, "{path} cannot be read: it is not a FITS file"),
-        ("short.fits", 0, "{path} cannot be read: the file is truncated ("),
+        ("short.fits", 0, "{path} is truncated: its image should end at byte 6880, the file has 4000"),
         ("short.fits.gz", 0, "{path} cannot be read: "),
         ("missing.fits", 0, "{path} cannot be read: No such file or directory"),
         ("a-folder.fits", 0, "{path} cannot be read: Is a directory"),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "frames": ("Amplifier", "Frame", "FrameError", "Frames", "Section", "iso_to_mjd", "mjd_to_iso"),
     "sources": ("PSF", "Background", "Sources", "Transform"),
-    "images": ("MASKED", "Flag", "flags_of", "image", "read_image", "read_pixels", "variance_of", "write_image"),
+    "images": ("MASKED", "Flag", "flags_of", "image", "read_image", "variance_of", "write_image"),
+    "pixels": ("read_pixels",),
     "pixelwise": ("Terms", "amplifier_plane", "apply_terms"),
     "curves": ("Ensemble",),
     "roles": (
@@ -64,9 +65,9 @@ if TYPE_CHECKING:
     from albireo.images import flags_of as flags_of
     from albireo.images import image as image
     from albireo.images import read_image as read_image
-    from albireo.images import read_pixels as read_pixels
     from albireo.images import variance_of as variance_of
     from albireo.images import write_image as write_image
+    from albireo.pixels import read_pixels as read_pixels
     from albireo.pixelwise import Terms as Terms
     from albireo.pixelwise import amplifier_plane as amplifier_plane
     from albireo.pixelwise import apply_terms as apply_terms

@@ -159,7 +159,8 @@ class DeclarativeInstrument(Instrument):
         """
         import numpy as np
 
-        from albireo.images import Flag, image, read_pixels
+        from albireo.images import Flag, image
+        from albireo.pixels import read_pixels
 
         picture = image(read_pixels(frame.path, frame.hdu, region), "adu")
         pixels = picture.data

@@ -23,8 +23,6 @@ import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData, VarianceUncertainty
 
-from albireo.frames import FrameError, Section
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -36,7 +34,6 @@ __all__ = [
     "image",
     "initial_variance",
     "read_image",
-    "read_pixels",
     "variance_of",
     "write_image",
 ]
@@ -158,71 +155,6 @@ def initial_variance(
     result *= np.float32(1.0 / gain)
     result += np.float32((read_noise / gain) ** 2)
     return result
-
-
-def read_pixels(path: str | Path, hdu: int = 0, region: Section | None = None) -> NDArray[np.float32]:
-    """Read raw counts as native float32, with BSCALE and BZERO applied and blanks as NaN.
-
-    An uncompressed integer image is memory-mapped and converted in one pass; only the region is touched.
-
-    Raises
-    ------
-    FrameError
-        If the file is no readable FITS image, is shorter than its header says, or does not hold the whole region.
-    """
-    try:
-        with fits.open(path, mode="readonly", memmap=True, do_not_scale_image_data=True, lazy_load_hdus=True) as hdus:
-            try:
-                unit = hdus[hdu]
-            except IndexError:
-                raise FrameError(f"{path} has no HDU {hdu}; it has {len(hdus)}") from None
-            header = unit.header
-            if unit.is_image and header.get("NAXIS", 0) < 2:
-                raise FrameError(f"HDU {hdu} of {path} holds no image")
-            section = slice(None) if region is None else region.slices
-            if isinstance(unit, fits.CompImageHDU):
-                stored = unit.data if region is None else unit.section[region.slices]
-            else:
-                stored = unit.data[section]
-            if stored is None or stored.ndim != 2:
-                raise FrameError(
-                    f"HDU {hdu} of {path} is not an image of two dimensions; give the HDU or describe the cube's planes"
-                )
-            if region is not None and stored.shape != region.shape:
-                raise FrameError(
-                    f"section {region.to_fits()} reaches beyond the image of {path}, which has "
-                    f"{header['NAXIS1']} x {header['NAXIS2']} pixels"
-                )
-            scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
-            blank = header.get("BLANK") if stored.dtype.kind in "iu" else None
-            return _scaled(stored, scale, zero, blank)
-    except (FrameError, MemoryError):
-        raise
-    except Exception as error:  # damaged bytes make astropy, zlib and the decompressors raise whatever they like
-        raise FrameError(f"{path} cannot be read: {_reason(error)}") from error
-
-
-def _scaled(stored: NDArray[Any], scale: float, zero: float, blank: int | None) -> NDArray[np.float32]:
-    pixels = np.empty(stored.shape, dtype=np.float32)
-    if scale == 1.0:
-        np.add(stored, np.float32(zero), out=pixels, casting="unsafe")
-    else:
-        np.multiply(stored, scale, out=pixels, casting="unsafe")
-        pixels += np.float32(zero)
-    if blank is not None:
-        pixels[stored == blank] = np.nan
-    return pixels
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "buffer is too small" in text or "mmap length" in text or "Header missing END" in text:
-        return f"the file is truncated ({text})"
-    if "No SIMPLE card" in text or "empty or corrupt fits" in text.lower():
-        return "it is not a FITS file"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return text or type(error).__name__
 
 
 @contextmanager

@@ -89,7 +89,8 @@ class PlainCamera(Instrument, name="plain-camera"):
 
     def read(self, frame: Frame, region: Section | None = None) -> CCDData:
         """Read raw pixels, with saturated ones flagged."""
-        from albireo.images import Flag, image, read_pixels
+        from albireo.images import Flag, image
+        from albireo.pixels import read_pixels
 
         data = read_pixels(frame.path, frame.hdu, region)
         flags = np.where(data >= frame.saturation, Flag.SATURATED, 0).astype(np.uint16)

@@ -1,0 +1,136 @@
+"""Raw counts from FITS files, as fast as the memory allows.
+
+A plain image is memory-mapped, and bytes are swapped, scaled and converted in one pass over the part that is wanted.
+Where the pixels lie in a file is found out once: masters read the same frames strip by strip, and opening a file
+with astropy takes longer than reading a strip of it. Packed and gzipped images go through astropy.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.io import fits
+
+from albireo.frames import FrameError, Section
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["read_pixels"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What to know of an image to read its pixels; ``offset`` is negative where they are packed."""
+
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, int]
+    scale: float
+    zero: float
+    blank: int | None
+
+
+def read_pixels(path: str | Path, hdu: int = 0, region: Section | None = None) -> NDArray[np.float32]:
+    """Read raw counts as native float32, with BSCALE and BZERO applied and blanks as NaN.
+
+    Parameters
+    ----------
+    path : path
+        A FITS file: plain, gzipped, or packed by tiles.
+    hdu : int
+        Which HDU holds the image.
+    region : Section, optional
+        Only this part; of a plain or packed image no more is touched.
+
+    Raises
+    ------
+    FrameError
+        If the file is no readable FITS image, is shorter than its header says, or does not hold the whole region.
+    """
+    try:
+        state = os.stat(path)
+        layout = _layout(str(path), hdu, state.st_size, state.st_mtime_ns)
+        if region is not None and not region.within(layout.shape):
+            raise FrameError(
+                f"section {region.to_fits()} reaches beyond the image of {path}, which has "
+                f"{layout.shape[1]} x {layout.shape[0]} pixels"
+            )
+        if layout.offset >= 0:
+            plain = np.memmap(path, layout.dtype, "r", layout.offset, layout.shape)
+            return _scaled(plain if region is None else plain[region.slices], layout)
+        with _opened(path) as hdus:
+            stored = hdus[hdu].data if region is None else hdus[hdu].section[region.slices]
+            return _scaled(stored, layout)
+    except (FrameError, MemoryError):
+        raise
+    except Exception as error:  # damaged bytes make astropy, zlib and the decompressors raise whatever they like
+        raise FrameError(f"{path} cannot be read: {_reason(error)}") from error
+
+
+@lru_cache(maxsize=4096)
+def _layout(path: str, hdu: int, size: int, mtime_ns: int) -> _Layout:
+    """Find the pixels of an image; ``size`` and ``mtime_ns`` make a changed file another one."""
+    del mtime_ns
+    with _opened(path) as hdus:
+        try:
+            unit = hdus[hdu]
+        except IndexError:
+            raise FrameError(f"{path} has no HDU {hdu}; it has {len(hdus)}") from None
+        header = unit.header
+        if unit.is_image and header.get("NAXIS", 0) < 2:
+            raise FrameError(f"HDU {hdu} of {path} holds no image")
+        if not unit.is_image or header["NAXIS"] != 2:
+            raise FrameError(
+                f"HDU {hdu} of {path} is not an image of two dimensions; give the HDU or describe the cube's planes"
+            )
+        shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
+        dtype = np.dtype({8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[header["BITPIX"]])
+        with open(path, "rb") as file:
+            plain = file.read(6) == b"SIMPLE" and not isinstance(unit, fits.CompImageHDU)
+        offset = int(unit.fileinfo()["datLoc"]) if plain else -1
+        if plain and offset + shape[0] * shape[1] * dtype.itemsize > size:
+            raise FrameError(
+                f"{path} is truncated: its image should end at byte {offset + shape[0] * shape[1] * dtype.itemsize}, "
+                f"the file has {size}; copy it again"
+            )
+        return _Layout(
+            offset,
+            dtype,
+            shape,
+            float(header.get("BSCALE", 1.0)),
+            float(header.get("BZERO", 0.0)),
+            header.get("BLANK") if dtype.kind in "iu" else None,
+        )
+
+
+def _opened(path: str | Path) -> fits.HDUList:
+    return fits.open(path, mode="readonly", memmap=True, do_not_scale_image_data=True, lazy_load_hdus=True)
+
+
+def _scaled(stored: NDArray[Any], layout: _Layout) -> NDArray[np.float32]:
+    pixels = np.empty(stored.shape, dtype=np.float32)
+    if layout.scale == 1.0:
+        np.add(stored, np.float32(layout.zero), out=pixels, casting="unsafe")
+    else:
+        np.multiply(stored, layout.scale, out=pixels, casting="unsafe")
+        pixels += np.float32(layout.zero)
+    if layout.blank is not None:
+        pixels[stored == layout.blank] = np.nan
+    return pixels
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "buffer is too small" in text or "mmap length" in text or "Header missing END" in text:
+        return f"the file is truncated ({text})"
+    if "No SIMPLE card" in text or "empty or corrupt fits" in text.lower():
+        return "it is not a FITS file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return text or type(error).__name__
