@@ -223,7 +223,7 @@ import os, signal, sys
 from albireo.executors import Processes
 
 def work(item):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())  # at once: two workers share this pipe
     if item == "wait":
         signal.pause()
 

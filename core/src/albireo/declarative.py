@@ -157,23 +157,10 @@ class DeclarativeInstrument(Instrument):
         FrameError
             If the pixels cannot be read.
         """
-        import numpy as np
-
-        from albireo.images import Flag, image
+        from albireo.images import raw_image
         from albireo.pixels import read_pixels
 
-        picture = image(read_pixels(frame.path, frame.hdu, region), "adu")
-        pixels = picture.data
-        flags, mask = np.zeros(pixels.shape, dtype=np.uint16), np.zeros(pixels.shape, dtype=np.bool_)
-        # Few rows have a pixel to flag; the highest of a row (NaN if there is one) tells. The planes stay untouched
-        # elsewhere, and memory nobody writes to costs nothing.
-        limit = frame.saturation if isfinite(frame.saturation) else np.inf
-        rows = np.flatnonzero(~(pixels.max(axis=1) < limit))
-        flags[rows] = np.where(pixels[rows] >= limit, np.uint16(Flag.SATURATED), np.uint16(0))
-        flags[rows] |= np.where(np.isnan(pixels[rows]), np.uint16(Flag.NO_DATA), np.uint16(0))
-        mask[rows] = flags[rows] != 0
-        picture.flags, picture.mask = flags, mask
-        return picture
+        return raw_image(read_pixels(frame.path, frame.hdu, region), frame.saturation)
 
     def header(self, frame: Frame) -> Header:
         """Write the cards that the definition reads; `frame` gives the same frame back, to the precision of the cards.

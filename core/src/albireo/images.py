@@ -33,6 +33,7 @@ __all__ = [
     "flags_of",
     "image",
     "initial_variance",
+    "raw_image",
     "read_image",
     "variance_of",
     "write_image",
@@ -114,6 +115,29 @@ def image(
     if flags is not None:
         result.flags = np.asarray(flags, dtype=np.uint16)
     return result
+
+
+def raw_image(pixels: NDArray[np.float32], saturation: float = np.nan) -> CCDData:
+    """Make an image of raw counts, in adu: ``SATURATED`` from a level on, ``NO_DATA`` where a pixel is not a number.
+
+    Parameters
+    ----------
+    pixels : ndarray of float32, shape (ny, nx)
+        Not copied.
+    saturation : float
+        In adu; NaN if it is not known.
+    """
+    picture = image(pixels, "adu")
+    flags, mask = np.zeros(pixels.shape, dtype=np.uint16), np.zeros(pixels.shape, dtype=np.bool_)
+    # Few rows have a pixel to flag; the highest of a row (NaN if there is one) tells. The planes stay untouched
+    # elsewhere, and memory nobody writes to costs nothing.
+    limit = saturation if np.isfinite(saturation) else np.inf
+    rows = np.flatnonzero(~(pixels.max(axis=1) < limit))
+    flags[rows] = np.where(pixels[rows] >= limit, np.uint16(Flag.SATURATED), np.uint16(0))
+    flags[rows] |= np.where(np.isnan(pixels[rows]), np.uint16(Flag.NO_DATA), np.uint16(0))
+    mask[rows] = flags[rows] != 0
+    picture.flags, picture.mask = flags, mask
+    return picture
 
 
 def variance_of(picture: CCDData) -> NDArray[np.float32] | None:

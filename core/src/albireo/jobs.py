@@ -122,8 +122,12 @@ def calibrate(
                     picture = flush(picture, last=False)
                 waiting.append(correction.terms(picture, frame, masters))
             else:
-                picture = correction.correct(flush(picture, last=False), frame, masters)
-    return flush(picture, last=True)
+                before = flush(picture, last=False)
+                picture = correction.correct(before, frame, masters)
+                if CROP_KEY in before.meta:  # where its pixels come from is not for the author of a method to carry
+                    picture.meta.setdefault(CROP_KEY, before.meta[CROP_KEY])
+    with stage_of("corrections"):
+        return flush(picture, last=True)
 
 
 def silent(frame: Frame) -> Frame:

@@ -9,7 +9,6 @@ half the memory, and found anew for each strip of the others.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from albireo.executors import available_cores
 from albireo.frames import Frame, FrameError, Frames, Section
 from albireo.jobs import calibrate, silent, stack_rows, stage_of
 from albireo.pixelwise import Terms, aligned_terms, apply_terms
@@ -31,6 +31,9 @@ __all__ = ["RawStack"]
 
 CHUNK = 64 << 20
 """Bytes of one strip where all frames are held in memory: large enough to keep two threads busy."""
+
+WORKING = 8
+"""Planes of a frame that its correction takes for a moment; as many threads run as fit into the memory with them."""
 
 PLANES = ("subtract", "multiply", "divide", "flags")
 """The members of terms without noise that may be planes."""
@@ -83,7 +86,6 @@ class RawStack(Stack):
         self.frames = frames
         self._kept = 0
         self._lock = Lock()
-        self._threads = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, 8)
         self._probe()
 
     def __len__(self) -> int:
@@ -128,7 +130,9 @@ class RawStack(Stack):
         """Read every frame once: what cannot be read is left out, what fits is held, the rest is prepared."""
         model = self._first()
         ny, nx = self.shape
-        size = len(self.frames) * ny * nx * np.dtype(np.float32).itemsize
+        frame_size = ny * nx * np.dtype(np.float32).itemsize
+        size = len(self.frames) * frame_size
+        self._threads = max(1, min(available_cores(), 8, self._memory // (WORKING * frame_size)))
         held = np.empty((len(self.frames), ny, nx), dtype=np.float32) if size <= self._memory else None
         pattern = self._terms(model) if held is None else None
         prepared: list[Prepared | None] = [None] * len(self.frames)

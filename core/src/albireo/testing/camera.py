@@ -7,7 +7,6 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from albireo.frames import SECONDS_PER_DAY, Amplifier, Frame, FrameError, Section, iso_to_mjd, mjd_to_iso
@@ -89,12 +88,10 @@ class PlainCamera(Instrument, name="plain-camera"):
 
     def read(self, frame: Frame, region: Section | None = None) -> CCDData:
         """Read raw pixels, with saturated ones flagged."""
-        from albireo.images import Flag, image
+        from albireo.images import raw_image
         from albireo.pixels import read_pixels
 
-        data = read_pixels(frame.path, frame.hdu, region)
-        flags = np.where(data >= frame.saturation, Flag.SATURATED, 0).astype(np.uint16)
-        return image(data, "adu", flags=flags)
+        return raw_image(read_pixels(frame.path, frame.hdu, region), frame.saturation)
 
     def header(self, frame: Frame) -> Header:
         """Write the cards."""
