@@ -24,7 +24,7 @@ CORE = ROOT / "core" / "src" / "albireo"
 # The rooms of the core from the ground up. A module imports only from rows above its own in this list.
 ROOMS = (
     ("frames", "toml_lines"),
-    ("headers", "times", "sources", "images", "definition", "tasks"),
+    ("headers", "times", "sources", "images", "pixels", "definition", "tasks"),
     ("pixelwise", "curves", "results"),
     ("roles",),
     ("hookspecs", "declarative", "executors", "jobs"),
