@@ -305,14 +305,14 @@ def undisturbed(night: SharedNight, reduce: Command, tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="session")
 def trouble(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Install a stranger's plugin into a folder of its own; this is the PYTHONPATH under which it is found."""
+    """Install a stranger's plugin into a folder of its own; give the PYTHONPATH under which it is found."""
     site = tmp_path_factory.mktemp("site")
     (site / "albireo_trouble.py").write_text(TROUBLE, encoding="utf-8")
     facts = site / "albireo_trouble-0.3.dist-info"
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: albireo-trouble\nVersion: 0.3\n", encoding="utf-8")
     (facts / "entry_points.txt").write_text("[albireo]\ntrouble = albireo_trouble\n", encoding="utf-8")
-    return str(site)
+    return os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
 
 
 @pytest.fixture(scope="session")

@@ -313,7 +313,7 @@ def test_a_worker_that_dies_costs_its_frame_each_time_it_is_tried(
         assert measured(tmp_path / "run") == science(night) - {name}
 
 
-def test_a_worker_that_dies_of_the_reference_costs_the_run_nothing_else(
+def test_a_worker_that_dies_on_the_reference_frame_costs_nothing_else(
     night, albireo, trouble: str, tmp_path: Path, undisturbed: Path
 ) -> None:
     reference = Results(undisturbed).fields[0].reference

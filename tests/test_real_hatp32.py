@@ -59,10 +59,12 @@ def fit(curve: Table) -> dict[str, float]:
         inside = np.clip((0.5 * duration - np.abs(hours - mid)) / ingress, 0.0, 1.0)
         return (level + slope * hours) * (1.0 - depth * inside)
 
-    keep = np.ones(len(hours), dtype=bool)
     bounds = ([-1, 2.0, 0.1, 0.0, 0.5, -0.1], [1, 4.0, 1.2, 0.1, 1.5, 0.1])
+    start = [0, 3, 0.4, 0.025, 1, 0]
+    keep = np.ones(len(hours), dtype=bool)
     for _ in range(2):
-        found = least_squares(lambda p: ((flux - model(p)) / error)[keep], [0, 3, 0.4, 0.025, 1, 0], bounds=bounds)
+        weight = keep / error
+        found = least_squares(lambda p, w: (flux - model(p)) * w, start, bounds=bounds, args=(weight,))
         residual = flux - model(found.x)
         keep = np.abs(residual) < 4.0 * 1.4826 * np.median(np.abs(residual))
     mid, duration, _, depth, level, _ = found.x
@@ -107,8 +109,7 @@ def test_times_come_from_universal_time(results: Results) -> None:
 def test_times_at_the_barycentre_are_those_of_another_way(curve: Table) -> None:
     """The projection of the Earth's and the observer's position on the target, by hand: good to a millisecond."""
     assert curve.meta["TIMESYS"] == "BJD_TDB"
-    frames = [name for name in curve["frame"]]
-    stamps = [name.removeprefix("HATP-32").split(".")[0] for name in frames]
+    stamps = [name.removeprefix("HATP-32").split(".")[0] for name in curve["frame"]]
     assert stamps == sorted(stamps), "not in order of time"
     utc = Time(FIRST, scale="utc", location=SITE)
     earth, _ = get_body_barycentric_posvel("earth", utc)

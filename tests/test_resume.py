@@ -160,9 +160,7 @@ def test_another_master_makes_all_that_depends_on_it(
 
 
 @pytest.mark.parametrize("late", [LAST, MIDDLE], ids=["at the end", "in the middle"])
-def test_frames_that_come_later_are_all_that_is_processed(
-    late: tuple[str, ...], night, reduce, tmp_path: Path
-) -> None:
+def test_frames_that_come_later_are_all_that_is_processed(late: tuple[str, ...], night, reduce, tmp_path: Path) -> None:
     raw, out, recipe = night.linked(tmp_path, without=late), tmp_path / "run", night.write(tmp_path)
     assert reduce(recipe, raw, out).code == 0
     before = stamps(out, "masters", "products")
@@ -282,9 +280,7 @@ def test_a_table_that_was_deleted_is_written_again(night, finished: Path, reduce
     assert tables(finished) == tables(undisturbed)
 
 
-def test_another_place_for_the_raw_frames_costs_no_pixel(
-    night, finished: Path, reduce, tmp_path: Path
-) -> None:
+def test_another_place_for_the_raw_frames_costs_no_pixel(night, finished: Path, reduce, tmp_path: Path) -> None:
     before = stamps(finished, "products", "masters")
     raw = night.linked(tmp_path)
     done = reduce(tmp_path / "night.toml", raw, finished)

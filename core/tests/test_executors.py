@@ -9,62 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from albireo import FrameError
 from albireo.executors import ONE_THREAD, Processes, Serial
 
-# Work and items are at the top of a module, because workers must be able to import them. Each item is a word that
-# says what becomes of it.
-
-
-class Odd(Exception):
-    """An exception that pickle cannot make anew."""
-
-    def __init__(self, one, two):
-        super().__init__(f"{one} and {two}")
-
-
-def work(item):
-    match item:
-        case "fail":
-            raise FrameError("no stars")
-        case "defect":
-            raise ZeroDivisionError("a defect")
-        case "odd":
-            raise Odd(1, 2)
-        case "memory":
-            raise MemoryError
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "segfault":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        case "realtime":
-            os.kill(os.getpid(), signal.SIGRTMIN + 1)
-        case "exit":
-            os._exit(3)
-        case "leave":
-            sys.exit(4)
-        case "unpicklable":
-            return lambda: None
-        case "environment":
-            return {name: os.environ.get(name) for name in ONE_THREAD}
-        case "pid":
-            return os.getpid()
-    return f"done {item}"
-
-
-class Large:
-    """A result that does not fit into a pipe; says into a file who is about to send it."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        self.marker.write_text(str(os.getpid()))
-        return bytes, (bytes(2**23),)
-
-
-def answer(item):
-    return Large(item) if isinstance(item, Path) else item
+sys.path.insert(0, str(Path(__file__).parent))  # workers inherit it, and find the work
+from executor_jobs import answer, work
 
 
 def by_index(outcomes):
@@ -179,13 +127,13 @@ def test_an_exception_that_cannot_travel_is_told_in_words(processes):
 
 
 def test_a_result_that_cannot_travel_is_a_defect(processes):
-    with pytest.raises(Exception, match="pickle") as caught:
+    with pytest.raises(Exception, match="local object") as caught:
         list(processes.map(work, ["a", "unpicklable"]))
     assert caught.value.__notes__
 
 
 def test_work_that_cannot_travel_is_a_defect_at_once(processes):
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises(Exception, match="local object"):
         list(processes.map(lambda item: item, ["a", "b"]))
 
 

@@ -205,7 +205,7 @@ def test_a_collection_behaves_like_a_sequence():
 
 # --- dates ------------------------------------------------------------------------------------------------------------
 
-moments = st.datetimes(datetime(1973, 1, 1), datetime(2040, 1, 1))
+moments = st.datetimes(datetime(1973, 1, 1), datetime(2030, 1, 1))
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 MICROSECONDS = 2e-6 / 86400
 """Twice the resolution of a double at today's dates."""
@@ -215,6 +215,7 @@ LEAP_DAYS |= {(y, 12, 31) for y in (2008, 2016)}
 LEAP_DAYS |= {(y, 6, 30) for y in (1981, 1982, 1983, 1985, 1992, 1993, 1994, 1997, 2012, 2015)}
 
 
+@pytest.mark.filterwarnings("ignore:ERFA function")  # years for which no leap second is decided yet
 @CALM
 @given(moments, st.sampled_from("T "))
 def test_a_date_is_what_astropy_makes_of_it(moment, separator):

@@ -241,6 +241,12 @@ def install(site: Path, name: str, code: str, metadata: bool = True, folder: str
     (info / "entry_points.txt").write_text(f"[albireo]\n{module.removeprefix('albireo_')} = {module}\n")
 
 
+def with_site(site):
+    """Give the environment of a process that finds one more folder of packages."""
+    before = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *before])}
+
+
 SHOW = """
 import json
 from albireo import Registry
@@ -251,7 +257,7 @@ print(json.dumps([broken, sorted(e.name for e in registry.entries())]))
 
 
 def discovered(site: Path) -> tuple[list[list[str]], list[str]]:
-    environment = {**os.environ, "PYTHONPATH": str(site)}
+    environment = with_site(site)
     done = subprocess.run([sys.executable, "-c", SHOW], env=environment, capture_output=True, text=True, check=True)
     broken, names = json.loads(done.stdout.splitlines()[-1])
     return [entry for entry in broken if "faked" in entry[0] or "unknown" in entry[0]], names
@@ -289,7 +295,7 @@ def test_broken_plugins_are_listed_and_explained_when_asked_for(tmp_path):
     install(tmp_path, "albireo-faked", "import a_library_that_is_not_there\n")
     recipe = tmp_path / "night.toml"
     recipe.write_text('[instrument]\nuse = "faked"\n[[reports]]\nuse = "faked-page"\n')
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "400"}
+    environment = with_site(tmp_path)
 
     def albireo(*arguments):
         command = [sys.executable, "-c", "import sys, albireo.cli as cli; sys.exit(cli.main())", *map(str, arguments)]

@@ -211,6 +211,7 @@ def damaged(night, tmp_path):
     return Frames(frames)
 
 
+@pytest.mark.filterwarnings("ignore:File may have been truncated")
 @pytest.mark.parametrize("memory", [1, 1 << 30], ids=["strips", "held"])
 @pytest.mark.parametrize("chain", ["raw", "trimmed", "not by pixels"])
 def test_a_frame_that_cannot_be_read_is_left_out(damaged, masters, chain, memory):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import traceback
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -152,10 +154,20 @@ def save_arrays(path: Path, arrays: Mapping[str, Any], note: Mapping[str, Any]) 
 
 
 def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what `save_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files if name != "note"}
-        return arrays, json.loads(str(file["note"]))
+    """Read what `save_arrays` wrote.
+
+    Raises
+    ------
+    OSError
+        If the file is missing, or damaged; a damaged one is removed, so that it will be made anew.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files if name != "note"}
+            return arrays, json.loads(str(file["note"]))
+    except (BadZipFile, EOFError, KeyError, ValueError, zlib.error) as error:
+        path.unlink()
+        raise OSError(f"{path} was damaged and is removed; run again, and it will be made anew") from error
 
 
 @lru_cache(maxsize=32)
@@ -192,10 +204,10 @@ class FrameWork:
         if self.background is not None:
             with stage_of("background", self.background):
                 sky = self.background.estimate(picture)
-        if task.aligned.exists():
+        try:
             arrays, numbers = load_arrays(task.aligned)
             transform = Transform(arrays["matrix"], numbers["align_rms"], numbers["matched"])
-        else:
+        except OSError:  # not made yet, or damaged
             transform, numbers = self._align(task, picture, sky)
         if task.measured is not None and task.catalogue is not None:
             self._measure(task, picture, sky, transform, numbers)

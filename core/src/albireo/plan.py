@@ -258,13 +258,15 @@ class _Planner:
     def _why_unused(self, frame: Frame) -> str:
         names = [n for n in self.recipe.instrument.match(frame.kind) if n != "instrument"]
         science = self.frames.where(kind="science")
+        if not science:
+            return "there is no science frame to use it for"
         for name in names:
             wanted = dict.fromkeys(_shown(getattr(f, name)) for f in science)
             if _shown(getattr(frame, name)) not in wanted:
                 word = MATCH_WORDS.get(name, name)
                 return (
                     f"{word} {_shown(getattr(frame, name))}: no science frame needs such a {frame.kind} "
-                    f"(they have {word} {', '.join(wanted) or 'none'})"
+                    f"(they have {word} {', '.join(wanted)})"
                 )
         if any(master.kind == frame.kind for master in self.result.masters):
             return f"another {frame.kind} was chosen for every frame"

@@ -7,17 +7,21 @@ from argparse import Namespace
 import tomli
 from pydantic import ValidationError
 
-from albireo.cli.common import complain
+from albireo.cli.common import complain, in_words
 from albireo.registry import Registry, RegistryError
+from albireo.roles import ROLES
 
 
 def command(options: Namespace) -> int:
     """Run the conformance kit on an installed stage."""
     from albireo.testing.conformance import certify
 
+    if options.role not in ROLES:
+        complain(f"there is no role {options.role!r}; roles are {', '.join(ROLES)}")
+        return 2
     try:
         cls = Registry.discover().get(options.role, options.name).cls
-    except (RegistryError, KeyError) as error:
+    except RegistryError as error:
         complain(str(error))
         return 2
     values = {}
@@ -30,8 +34,7 @@ def command(options: Namespace) -> int:
     try:
         stage = cls.model_validate(values)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            complain(f"option {'.'.join(map(str, detail['loc']))}: {detail['msg']}; give it with --set NAME=VALUE")
+        complain(f"{in_words(error)}; give options with --set NAME=VALUE")
         return 2
     report = certify(stage)
     print(report)

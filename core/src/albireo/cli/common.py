@@ -13,10 +13,11 @@ from albireo.recipe import Recipe, RecipeError
 from albireo.run import Watch
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["complain", "listing", "read_recipe", "terminal", "watching"]
+__all__ = ["complain", "in_words", "listing", "read_recipe", "terminal", "watching"]
 
 FILE_WIDTH = 160
 """Columns of output that goes to a file or a pipe."""
@@ -27,11 +28,21 @@ def complain(message: str) -> None:
     print(f"albireo: {message}", file=sys.stderr)
 
 
+def in_words(error: ValidationError) -> str:
+    """Say what is wrong with the options of a stage, in one line."""
+    told = []
+    for detail in error.errors(include_url=False):
+        text = str(detail["msg"]).removeprefix("Value error, ")
+        told.append(f"option {'.'.join(map(str, detail['loc']))}: {text}" if detail["loc"] else text)
+    return "; ".join(told)
+
+
 def terminal() -> Console:
     """Give the console to print to: as wide as the terminal, or wide where there is none."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
+    # Names and reasons are full of brackets, which are no markup.
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 def listing(*headers: str, title: str | None = None) -> Table:
@@ -99,7 +110,7 @@ def _bars() -> Iterator[Watch]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True, markup=False)) as progress:
         yield _Bars(progress)
 
 

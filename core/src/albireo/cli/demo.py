@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from albireo.cli.common import complain, watching
+from pydantic import ValidationError
+
+from albireo.cli.common import complain, in_words, watching
 from albireo.recipe import Recipe, RecipeError
 from albireo.registry import Registry, RegistryError
 from albireo.roles import Instrument
@@ -46,8 +48,11 @@ def command(options: Namespace) -> int:
     begin = time.monotonic()
     try:
         instrument = Registry.discover().get("instrument", options.instrument).cls()
-    except (RegistryError, ValueError) as error:
+    except RegistryError as error:
         complain(str(error))
+        return 2
+    except ValidationError as error:
+        complain(f"the instrument {options.instrument!r} needs options, and a demo has none: {in_words(error)}")
         return 2
     assert isinstance(instrument, Instrument)
     if not type(instrument).recipe():

@@ -24,6 +24,10 @@ def command(options: Namespace) -> int:
     if path.exists():
         complain(f"{path} exists already; give another file with --out")
         return 2
-    path.write_text(init(entry.cls), encoding="utf-8")
+    try:
+        path.write_text(init(entry.cls), encoding="utf-8")
+    except OSError as error:
+        complain(f"{path} cannot be written: {error.strerror}")
+        return 2
     print(f"{path}: edit it, then: albireo check {path}")
     return 0

@@ -6,7 +6,9 @@ from argparse import Namespace
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from albireo.cli.common import complain, listing, terminal
+from pydantic import ValidationError
+
+from albireo.cli.common import complain, in_words, listing, terminal
 from albireo.frames import Frames, mjd_to_iso
 from albireo.recipe import DataOptions
 from albireo.registry import Registry, RegistryError
@@ -29,8 +31,11 @@ def command(options: Namespace) -> int:
         return 1
     try:
         cameras = _cameras(options)
-    except (RegistryError, ValueError) as error:
+    except RegistryError as error:
         complain(str(error))
+        return 2
+    except ValidationError as error:
+        complain(f"this camera cannot be used as it is: {in_words(error)}; give its definition with --definition FILE")
         return 2
     root = options.data.resolve()
     nights = [(camera, ingest(files, root, camera, Index(None))) for camera in cameras]

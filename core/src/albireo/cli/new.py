@@ -15,7 +15,7 @@ def command(options: Namespace) -> int:
     folder: Path = options.out or Path()
     try:
         paths = new(options.role, options.name, folder)
-    except (ValueError, FileExistsError) as error:
+    except (ValueError, OSError) as error:
         complain(str(error))
         return 2
     for path in paths:
