@@ -19,7 +19,7 @@ from albireo import (
     builtin,
     hookimpl,
 )
-from albireo.plan import FieldPlan, PlanError, describe, find_frame, make_plan, safe_name, targets_in
+from albireo.plan import Fate, FieldPlan, PlanError, describe, find_frame, make_plan, safe_name, targets_in
 from albireo.recipe import Target
 from albireo.testing import PlainCamera
 
@@ -242,8 +242,33 @@ def test_everything_that_is_missing_is_told_at_once(recipe):
         "There is no master flat",
         "There is no master flat",
     ]
-    assert "no bias frame was found or kept" in caught.value.problems[0]
+    assert ": no bias frame was found. Take such bias frames" in caught.value.problems[0]
     assert str(caught.value) == "\n".join(caught.value.problems)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_frames_that_were_left_out_before_are_part_of_the_answer(recipe, left):
+    night = Frames([*some("science", 1), *some("flat", left, filter="V")])
+    dropped = [(frame, Fate("dropped", "select level", "too bright")) for frame in some("flat", 2)]
+    with pytest.raises(PlanError) as caught:
+        make_plan(recipe("flat"), night, dropped)
+    found = "; flat frames at hand: 1 with filter V" if left else ": no flat frame was kept"
+    assert f"{found}; 2 flat frames were left out in select level, such as flat-0: too bright. Take" in str(
+        caught.value
+    )
+
+
+def test_a_target_in_pixels_of_a_frame_that_is_not_used_stops_the_run(recipe):
+    target = '[[targets]]\nname = "{0}"\nx = 1\ny = 2\nframe = "{1}"\n'
+    text = "".join(target.format(*pair) for pair in (("a", "science-0.fits"), ("b", "nowhere.fits"), ("c", "other-0")))
+    dropped = [(frame, Fate("dropped", "select level", "cloudy")) for frame in some("other", 1)]
+    with pytest.raises(PlanError) as caught:
+        make_plan(recipe(extra=text), Frames(some("science", 1)), dropped)
+    advice = "Give its pixels in a frame that is used."
+    assert caught.value.problems == [
+        f"The target b is given in pixels of nowhere.fits, which is none of the science frames. {advice}",
+        f"The target c is given in pixels of other-0, which was left out in select level: cloudy. {advice}",
+    ]
 
 
 def test_a_choice_that_finds_none_good_enough_is_a_missing_master(recipe):

@@ -67,8 +67,7 @@ class Processes(Executor, name="processes"):
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Result]]:
         """Run the items in workers; outcomes come as they are ready."""
         wanted = min(self.jobs or available_cores(), len(items))
-        if wanted <= 1:
-            yield from Serial(memory=self.memory).map(work, items)
+        if not wanted:
             return
         with self.session():
             assert self._pool is not None

@@ -69,7 +69,11 @@ def read_header(path: str | Path, hdu: int | None = None) -> tuple[int, Header]:
             while True:
                 try:
                     header = fits.Header.fromfile(stream)
-                except EOFError:
+                except EOFError as error:
+                    if packed and "end-of-stream" in str(error):
+                        raise FrameError(
+                            f"{path} is truncated: its packed bytes end too early; copy it again"
+                        ) from None
                     wanted = "no image" if hdu is None else f"no HDU {hdu}"
                     raise FrameError(f"{path} holds {wanted}; it has {index} HDU{'s' * (index != 1)}") from None
                 end = stream.tell() + _data_bytes(header)

@@ -7,6 +7,7 @@ Measurements go to a file beside the run's other products, under a temporary nam
 
 from __future__ import annotations
 
+import errno
 import json
 import traceback
 import zlib
@@ -72,9 +73,9 @@ def stage_of(name: str, stage: Stage | None = None) -> Iterator[None]:
         raise
     except FrameError as error:
         raise StageFailure(name, str(error)) from error
-    except (OSError, MemoryError):
-        raise  # not the frame's fault: the disk or the machine
     except Exception as error:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise  # not the frame's fault, nor the stage's
         who = f"{type(stage).__module__}.{type(stage).__qualname__}" if stage is not None else name
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise StageFailure(

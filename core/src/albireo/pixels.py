@@ -70,7 +70,7 @@ def read_pixels(path: str | Path, hdu: int = 0, region: Section | None = None) -
     except (FrameError, MemoryError):
         raise
     except Exception as error:  # damaged bytes make astropy, zlib and the decompressors raise whatever they like
-        raise FrameError(f"{path} cannot be read: {_reason(error)}") from error
+        raise FrameError(f"{path} cannot be read: {_reason(error, path)}") from error
 
 
 @lru_cache(maxsize=4096)
@@ -125,12 +125,14 @@ def _scaled(stored: NDArray[Any], layout: _Layout) -> NDArray[np.float32]:
     return pixels
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, path: str | Path) -> str:
     text = " ".join(str(error).split())
-    if "buffer is too small" in text or "mmap length" in text or "Header missing END" in text:
+    if any(words in text for words in ("buffer is too small", "mmap length", "Header missing END", "end-of-stream")):
         return f"the file is truncated ({text})"
     if "No SIMPLE card" in text or "empty or corrupt fits" in text.lower():
-        return "it is not a FITS file"
+        with open(path, "rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        return "its packed bytes are truncated or damaged" if packed else "it is not a FITS file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return text or type(error).__name__

@@ -103,20 +103,29 @@ class Plan:
         return [frame for part in self.fields for frame in part.frames]
 
 
-def make_plan(recipe: Recipe, frames: Frames) -> Plan:
+def make_plan(recipe: Recipe, frames: Frames, dropped: Sequence[tuple[Frame, Fate]] = ()) -> Plan:
     """Plan the reduction of the frames that selection left.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    frames : Frames
+        What is left.
+    dropped : sequence of (Frame, Fate)
+        What is not, for messages.
 
     Raises
     ------
     PlanError
-        If a science frame has no master for a correction and the recipe does not allow to go without.
+        If a science frame has no master for a correction and the recipe does not allow to go without, or a target is
+        given in pixels of a frame that is not used.
     """
-    return _Planner(recipe, frames).plan()
+    return _Planner(recipe, frames, dropped).plan()
 
 
 class _Planner:
-    def __init__(self, recipe: Recipe, frames: Frames) -> None:
-        self.recipe, self.frames = recipe, frames
+    def __init__(self, recipe: Recipe, frames: Frames, dropped: Sequence[tuple[Frame, Fate]]) -> None:
+        self.recipe, self.frames, self.dropped = recipe, frames, dropped
         self.result = Plan(warnings=list(recipe.warnings))
         self.groups: dict[str, list[Frames]] = {}
         self.made: dict[tuple[str, ...], MasterPlan] = {}
@@ -131,8 +140,10 @@ class _Planner:
         for frame in science:
             self.result.choices[frame.name] = self._masters_for(frame, self.recipe.corrections)
         self._check_noise(science)
-        if self.missing:
-            raise PlanError([f"{what} Needed by {_listed(names)}." for what, names in self.missing.items()])
+        problems = [f"{what} Needed by {_listed(names)}." for what, names in self.missing.items()]
+        problems += self._lost_targets(science)
+        if problems:
+            raise PlanError(problems)
         self._fields(science)
         self._unused()
         return self.result
@@ -167,14 +178,19 @@ class _Planner:
         wanted = [n for n in self.recipe.instrument.match(kind) if n != "instrument"]
         facts = ", ".join(f"{MATCH_WORDS.get(n, n)} {_shown(getattr(frame, n))}" for n in wanted if getattr(frame, n))
         text = f"there is no master {kind} for {facts or 'these frames'}"
+        lost = [(f, fate) for f, fate in self.dropped if f.kind == kind]
+        left_out = ""
+        if lost:
+            first, fate = lost[0]
+            left_out = f"; {len(lost)} {kind} frames were left out in {fate.stage}, such as {first.name}: {fate.reason}"
         if not groups:
-            return f"{text}: no {kind} frame was found or kept"
+            return f"{text}: no {kind} frame was {'kept' if lost else 'found'}{left_out}"
         differences = []
         for group in groups:
             odd = [n for n in wanted if getattr(frame, n) != getattr(group[0], n)]
             said = ", ".join(f"{MATCH_WORDS.get(n, n)} {_shown(getattr(group[0], n))}" for n in odd)
             differences.append(f"{len(group)} with {said}")
-        return f"{text}; {kind} frames at hand: {'; '.join(dict.fromkeys(differences))}"
+        return f"{text}; {kind} frames at hand: {'; '.join(dict.fromkeys(differences))}{left_out}"
 
     def _without(self, kind: str, frame: Frame, reason: str) -> None:
         if kind in self.recipe.options.allow_missing:
@@ -223,6 +239,20 @@ class _Planner:
             if lacking:
                 what = f"The {words} is not known. Give {name} under [instrument]; without it there are no error bars."
                 self.missing.setdefault(what, []).extend(lacking)
+
+    def _lost_targets(self, science: Frames) -> list[str]:
+        """Say which targets are given in pixels of frames that are not among the science frames."""
+        problems = []
+        places = [(t.name, p.frame) for t in self.recipe.targets for p in (t, *t.comparisons) if p.frame]
+        for target, name in dict.fromkeys(places):
+            if find_frame(name, science) is not None:
+                continue
+            known = next(((f, fate) for f, fate in self.dropped if find_frame(name, [f]) is not None), None)
+            why = f"was left out in {known[1].stage}: {known[1].reason}" if known else "is none of the science frames"
+            problems.append(
+                f"The target {target} is given in pixels of {name}, which {why}. Give its pixels in a frame that is used."
+            )
+        return problems
 
     def _fields(self, science: Frames) -> None:
         used: set[str] = set()

@@ -150,6 +150,7 @@ class Results:
         from astropy.table import Table
 
         table = Table.read(self.folder / "photometry.fits", unit_parse_strict="silent")
+        table.convert_bytestring_to_unicode()
         for column in table.columns.values():
             if column.unit is not None:  # the FITS standard has no electron, astropy has
                 column.unit = u.Unit(str(column.unit))
@@ -190,9 +191,10 @@ class Results:
     def stars(self) -> Table:
         """Every star in every ensemble after the last curve step: one row for each, to judge the night by.
 
-        Columns: target, detector, filter, method, aperture, source, name, flux (median, electron), scatter (robust
-        point-to-point rms of the final curve, relative), expected (median error of the final curve, relative), points,
-        comparison (weight, zero if it is none), flags (all bits together).
+        Columns: target, detector, filter, method, aperture, source, name, flux (median, electron), scatter
+        (robust point-to-point rms of the final curve, relative), rms (its standard deviation, relative),
+        expected (median error of the final curve, relative), points, comparison (weight, zero if it is none),
+        flags (all bits together).
         """
         from astropy.table import Table
 

@@ -1,7 +1,7 @@
 """What is known already: keys of products, and the index of a run folder.
 
 A product is known by its key: a digest of everything that went into it, namely the bytes of the raw files, the frame
-as the instrument understands it, the options of the stages and the versions of the distributions they come from. If
+as the instrument understands it, the options of the stages and the versions of the distributions they come from (of one that is used from its checkout, the sources). If
 the product of that key is there, it need not be made again.
 
 The index (``index.sqlite``) holds what is costly to find out anew: digests of raw files, headers as frames, measured
@@ -13,7 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +40,7 @@ CREATE TABLE IF NOT EXISTS products (key TEXT PRIMARY KEY, path TEXT, size INTEG
 
 def key_of(*parts: Any) -> str:
     """Digest of plain values; equal values give equal keys on every machine."""
-    text = json.dumps([FORMAT, *parts], sort_keys=True, separators=(",", ":"), default=_text)
+    text = json.dumps([FORMAT, source_digest("albireo"), *parts], sort_keys=True, separators=(",", ":"), default=_text)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -51,8 +54,27 @@ def stage_key(stage: Stage | None) -> Any:
     if stage is None:
         return None
     provider = Registry.discover().provider_of(stage)
-    code = (provider.distribution, provider.version) if provider else (type(stage).__module__, type(stage).__qualname__)
-    return [type(stage).name, *code, stage.model_dump(), stage.fingerprint()]
+    module = type(stage).__module__
+    code = (provider.distribution, provider.version) if provider else (module, type(stage).__qualname__)
+    return [type(stage).name, *code, source_digest(module), stage.model_dump(), stage.fingerprint()]
+
+
+@lru_cache(maxsize=64)
+def source_digest(module: str) -> str:
+    """Identify code that is being worked on: a digest of the sources of a package that is not installed for good.
+
+    A version says which code an installed package holds. One that is used from its checkout changes without it.
+    """
+    file = getattr(sys.modules.get(module.partition(".")[0]), "__file__", None)
+    if file is None or any(Path(file).is_relative_to(sysconfig.get_path(name)) for name in ("purelib", "platlib")):
+        return ""
+    home = Path(file)
+    sources = sorted(home.parent.rglob("*")) if home.name == "__init__.py" else [home]
+    digest = hashlib.sha256()
+    for path in sources:
+        if path.suffix in (".py", ".toml"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def frame_key(frame: Frame, digest: str) -> str:
@@ -165,6 +187,10 @@ class Index:
         """Give what was remembered with a product."""
         row = self._db.execute("SELECT note FROM products WHERE key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else {}
+
+    def forget(self, path: Path) -> None:
+        """Forget a product, because another will take its place."""
+        self._db.execute("DELETE FROM products WHERE path = ?", (str(path.relative_to(self.folder)),))
 
     def save_product(self, key: str, path: Path, note: Mapping[str, Any] | None = None) -> None:
         """Remember a product; another one at the same place is forgotten."""

@@ -123,7 +123,7 @@ def simulate(instrument: Instrument, raw: Path, seed: int) -> Truth:
         airmass=lambda hours: 1.1 + 0.4 * hours,
     )
     truth = simulate_night(instrument, raw, scene, night, seed=seed)
-    too_bright = Night(science=0, bias=0, flat=1, flat_level=0.95)
+    too_bright = Night(science=0, bias=0, flat=1, flat_level=1.1)
     simulate_night(instrument, raw / "too-bright", scene, too_bright, seed=seed + 1)
     return truth
 

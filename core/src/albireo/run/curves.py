@@ -180,6 +180,7 @@ def _stars(raw: Ensemble, curves: Ensemble, targets: Mapping[str, int]) -> list[
                     "name": names.get(number, ""),
                     "flux": float(np.median(original[np.isfinite(original)])) if np.isfinite(original).any() else nan,
                     "scatter": point_to_point(flux[good]) / level if good.sum() > 2 else nan,
+                    "rms": float(np.std(flux[good])) / level if good.sum() > 2 else nan,
                     "expected": float(np.median(error[good])) / level if good.any() else nan,
                     "points": int(good.sum()),
                     "comparison": float(curves.comparisons.get(number, 0.0)),

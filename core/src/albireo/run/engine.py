@@ -28,6 +28,9 @@ __all__ = ["RunOutcome", "plan_run", "run"]
 
 log = logging.getLogger("albireo")
 
+WRITTEN = ("masters", "reference", "reduced", "products", "catalogues", "curves", "report", "photometry.fits")
+"""What a run writes into its folder: never raw frames, also where the folder lies among them."""
+
 
 @dataclass
 class RunOutcome:
@@ -44,7 +47,7 @@ class RunOutcome:
     reports : list of Path
     warnings : list of str
     complete : bool
-        False if a report or curves could not be made because of a defect.
+        False if something the recipe asks for could not be made: a report, curves, a target.
     """
 
     folder: Path
@@ -80,7 +83,7 @@ def plan_run(recipe: Recipe, data: Path | None = None) -> tuple[Plan, Frames]:
         selection = selector.select(frames, {})
         frames = selection.kept
         fates |= {name: Fate("dropped", f"select {selector.name}", why) for name, why in selection.dropped.items()}
-    plan = make_plan(recipe, frames)
+    plan = make_plan(recipe, frames, [(f, fates[f.name]) for f in night.frames if f.name in fates])
     plan.fates |= fates
     plan.warnings += warnings
     return plan, night.frames
@@ -124,9 +127,12 @@ def _run(run: RunState) -> RunOutcome:
         _ingest(run)
     with run.timed("select"):
         frames = select(run)
-    run.plan = make_plan(run.recipe, frames)
+    run.plan = make_plan(run.recipe, frames, [(f, run.fates[f.name]) for f in run.night.frames if f.name in run.fates])
     run.fates |= run.plan.fates
     run.warnings += run.plan.warnings
+    if not run.plan.science:
+        kinds = ", ".join(f"{len(part)} {kind}" for (kind,), part in run.night.frames.by("kind").items())
+        raise RunError(f"there is no science frame to reduce: {run.root} holds {kinds}" + _first_reason(run))
     run.tell("run_started", plan=run.plan)
     with run.timed("masters"):
         build_masters(run)
@@ -142,6 +148,15 @@ def _run(run: RunState) -> RunOutcome:
     log.info("finished: %s", ", ".join(f"{number} {fate}" for fate, number in run.counts().items()))
     reports = [run.out / name for name in note["reports"]]
     return RunOutcome(run.out, run.counts(), run.fates, changed, reports, note["warnings"], note["complete"])
+
+
+def _first_reason(run: RunState) -> str:
+    """Say why science frames were left out, if any were."""
+    lost = [f.name for f in run.night.frames.where(kind="science") if f.name in run.fates]
+    if not lost:
+        return "; a camera's definition says which header makes a frame a science frame"
+    fate = run.fates[lost[0]]
+    return f"; {len(lost)} were left out in {fate.stage}, such as {lost[0]}: {fate.reason}"
 
 
 def _ingest(run: RunState) -> None:
@@ -167,7 +182,7 @@ def _root(recipe: Recipe, data: Path | None) -> Path:
 
 
 def _files(recipe: Recipe, root: Path, out: Path | None) -> list[Path]:
-    files = raw_files(recipe.data, root, [] if out is None else [out])
+    files = raw_files(recipe.data, root, [] if out is None else [out / name for name in WRITTEN])
     if not files:
         raise RunError(f"there are no frames in {root}: no file matches {', '.join(recipe.data.pattern)}")
     return files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,13 +36,12 @@ def find_fields(run: RunState) -> None:
     if run.recipe.finder is None:
         return
     run.watch.stage("finding references", len(run.fields))
-    candidates = {state: iter(state.plan.candidates) for state in run.fields}
     failed = set(run.index.failures())
+    candidates = {state: _candidates(run, state, failed) for state in run.fields}
     while candidates:
         tasks: list[tuple[FieldState, FrameTask]] = []
         for state in list(candidates):
-            tried = (run.reference_task(frame, state) for frame in candidates[state])
-            task = next((task for task in tried if task.aligned.stem not in failed), None)
+            task = next(candidates[state], None)
             if task is None:
                 del candidates[state]
             elif task.is_done:
@@ -62,6 +61,17 @@ def find_fields(run: RunState) -> None:
     for state in run.fields:
         _catalogue(run, state)
         run.watch.advance()
+
+
+def _candidates(run: RunState, state: FieldState, failed: set[str]) -> Iterator[FrameTask]:
+    """Go through the frames that may be the reference, in the order of the plan.
+
+    One that an earlier run in this folder used comes first: frames that are added or taken away would else move the
+    middle of the night, and every frame would have to be aligned anew.
+    """
+    tasks = [run.reference_task(frame, state) for frame in state.plan.candidates]
+    tasks = [task for task in tasks if task.aligned.stem not in failed]
+    yield from sorted(tasks, key=lambda task: not task.is_done)
 
 
 def _take(state: FieldState, task: FrameTask) -> None:
@@ -150,6 +160,5 @@ def _frame_of(place: Place, state: FieldState) -> Frame:
     if not place.frame:
         return state.plan.frames.sorted("mid")[0]
     frame = find_frame(place.frame, state.plan.frames)
-    if frame is None:
-        raise RunError(f"there is no frame {place.frame!r} among the science frames that are used; a target names it")
+    assert frame is not None, "the plan is checked: targets name frames of their field"
     return frame

@@ -81,9 +81,10 @@ def _disk_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        # astropy says it in words of its own, without a number.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and "Not enough space" not in str(error):
             raise
-        raise RunError(_full(out, error.strerror or "")) from error
+        raise RunError(_full(out, error.strerror or "no space left on device")) from error
     except sqlite3.OperationalError as error:
         if "full" not in str(error) and "readonly" not in str(error):
             raise

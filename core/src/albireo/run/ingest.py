@@ -46,7 +46,7 @@ def raw_files(options: DataOptions, root: Path, without: Sequence[Path] = ()) ->
     root : Path
         A folder, or one file.
     without : sequence of Path
-        Folders whose files are not raw frames, such as the output of this run.
+        Folders and files that are not raw frames, such as what this run writes.
     """
     if root.is_file():
         return [root]

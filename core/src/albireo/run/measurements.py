@@ -76,8 +76,19 @@ def gather(run: RunState, state: FieldState) -> Measurements | None:
                 pick = slots == slot
                 for name in COLUMNS:
                     methods[starts[position] + slot][1][name][row, column[pick]] = arrays[f"m{position}_{name}"][pick]
+    for name, number in state.targets.items():
+        column = sources == number
+        if not any(np.isfinite(columns["flux"][:, column]).any() for _, columns in methods):
+            run.complete = False
+            run.warn(f"the target {name} could be measured in no frame: {_where(x[:, column], y[:, column])}")
     bjd, target_bjd = _times(run, state, frames)
     return Measurements(state, frames, sources, bjd, target_bjd, x, y, methods)
+
+
+def _where(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
+    """Say where a target lay, for one that could not be measured."""
+    spans = [f"{name} {np.nanmin(values):.0f} to {np.nanmax(values):.0f}" for name, values in (("x", x), ("y", y))]
+    return f"it lies at {', '.join(spans)} in the calibrated frames; look whether its coordinates are right"
 
 
 def _occurrence(ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -25,6 +25,7 @@ def outputs_key(run: RunState) -> str:
         sorted((name, f.fate, f.stage, f.reason) for name, f in run.fates.items()),
         sorted((name, path.stem) for name, path in run.measured.items()),
         sorted(run.master_keys.items()),
+        str(run.root),
         [stage_key(stage) for stage in (*run.recipe.curves, *run.recipe.reports)],
         [state.catalogue_key for state in run.fields],
     )
@@ -41,6 +42,8 @@ def write_outputs(run: RunState, key: str) -> None:
     from albireo.jobs import load_arrays
     from albireo.run.tables import write_tables
 
+    # Until the last of them is written, they are neither the old ones nor the new.
+    run.index.forget(run.out / "run.json")
     for state in run.fields:
         for frame in state.plan.frames:
             if run.fates[frame.name].fate == "used" and frame.name not in run.numbers:

@@ -95,7 +95,7 @@ class RunState:
     master_keys : dict of str to str
         Key of each master, by its name.
     complete : bool
-        False once a report or curves could not be made because of a defect.
+        False once something the recipe asks for could not be made: a report, curves, a target.
     """
 
     recipe: Recipe
