@@ -135,7 +135,7 @@ def test_what_was_saved_is_there_in_the_next_run(tmp_path):
     frames = [Frame("a.fits", exptime=3.5), Frame("a.fits", hdu=2)]
     raw, product = put(tmp_path, "raw/a.fits"), put(tmp_path)
     with Index(tmp_path) as index:
-        index.save_digests([(raw, "abc")])
+        index.save_digests([(raw, raw.stat(), "abc")])
         index.save_headers([("h1", frames, ""), ("h2", [], "not a FITS file")])
         index.save_measured("m", {"level": 0.5, "worst": math.nan})
         index.save_failure("f", "alignment", "too few stars")
@@ -165,7 +165,7 @@ def test_what_was_never_saved_is_not_there(index, tmp_path):
 
 def test_a_file_that_changed_has_no_known_digest(index, tmp_path):
     path = put(tmp_path, "raw/a.fits", "one")
-    index.save_digests([(path, "abc")])
+    index.save_digests([(path, path.stat(), "abc")])
     state = path.stat()
     put(tmp_path, "raw/a.fits", "two")
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))  # same size, a nanosecond later

@@ -36,7 +36,7 @@ from albireo.roles import (
     Stage,
 )
 from albireo.sources import PSF, Sources, Transform
-from albireo.tasks import FrameResult, FrameTask
+from albireo.tasks import DamagedProductError, FrameResult, FrameTask
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -159,8 +159,10 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
     Raises
     ------
-    OSError
-        If the file is missing, or damaged; a damaged one is removed, so that it will be made anew.
+    FileNotFoundError
+        If there is no such file.
+    DamagedProductError
+        If it is damaged; it is removed, so that it will be made anew.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -168,7 +170,7 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             return arrays, json.loads(str(file["note"]))
     except (BadZipFile, EOFError, KeyError, ValueError, zlib.error) as error:
         path.unlink()
-        raise OSError(f"{path} was damaged and is removed; run again, and it will be made anew") from error
+        raise DamagedProductError(f"{path} was damaged and is removed; run again, and it will be made anew") from error
 
 
 @lru_cache(maxsize=32)
@@ -208,7 +210,7 @@ class FrameWork:
         try:
             arrays, numbers = load_arrays(task.aligned)
             transform = Transform(arrays["matrix"], numbers["align_rms"], numbers["matched"])
-        except OSError:  # not made yet, or damaged
+        except (FileNotFoundError, DamagedProductError):
             transform, numbers = self._align(task, picture, sky)
         if task.measured is not None and task.catalogue is not None:
             self._measure(task, picture, sky, transform, numbers)

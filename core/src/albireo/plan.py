@@ -242,6 +242,8 @@ class _Planner:
 
     def _lost_targets(self, science: Frames) -> list[str]:
         """Say which targets are given in pixels of frames that are not among the science frames."""
+        if not science:
+            return []
         problems = []
         places = [(t.name, p.frame) for t in self.recipe.targets for p in (t, *t.comparisons) if p.frame]
         for target, name in dict.fromkeys(places):
@@ -249,9 +251,8 @@ class _Planner:
                 continue
             known = next(((f, fate) for f, fate in self.dropped if find_frame(name, [f]) is not None), None)
             why = f"was left out in {known[1].stage}: {known[1].reason}" if known else "is none of the science frames"
-            problems.append(
-                f"The target {target} is given in pixels of {name}, which {why}. Give its pixels in a frame that is used."
-            )
+            advice = "Give its pixels in a frame that is used."
+            problems.append(f"The target {target} is given in pixels of {name}, which {why}. {advice}")
         return problems
 
     def _fields(self, science: Frames) -> None:

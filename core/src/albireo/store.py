@@ -1,8 +1,8 @@
 """What is known already: keys of products, and the index of a run folder.
 
 A product is known by its key: a digest of everything that went into it, namely the bytes of the raw files, the frame
-as the instrument understands it, the options of the stages and the versions of the distributions they come from (of one that is used from its checkout, the sources). If
-the product of that key is there, it need not be made again.
+as the instrument understands it, the options of the stages and the versions of the distributions they come from (the
+sources, where one is used from its checkout). If the product of that key is there, it need not be made again.
 
 The index (``index.sqlite``) holds what is costly to find out anew: digests of raw files, headers as frames, measured
 levels, frames that failed. It can be deleted at any time; products carry their keys with them and are found again.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import sys
 import sysconfig
@@ -27,7 +28,7 @@ from albireo.roles import Stage
 __all__ = ["Index", "frame_key", "key_of", "stage_key"]
 
 FORMAT = 1
-"""Version of the layout of products; part of every key."""
+"""Version of the layout of products and of the index; part of every key."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest TEXT);
@@ -112,6 +113,10 @@ class Index:
         (state,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if state != "ok":
             raise sqlite3.DatabaseError(state)
+        (layout,) = self._db.execute("PRAGMA user_version").fetchone()
+        if layout not in (0, FORMAT):
+            raise sqlite3.DatabaseError("made by another version")
+        self._db.execute(f"PRAGMA user_version = {FORMAT}")
         self._db.execute("PRAGMA journal_mode=WAL")
         # A crash of the machine may lose the last entries, never damage the file; they are found out again.
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -133,12 +138,9 @@ class Index:
             return str(row[2])
         return None
 
-    def save_digests(self, entries: Iterable[tuple[Path, str]]) -> None:
-        """Remember digests of files as they are now."""
-        rows = []
-        for path, digest in entries:
-            state = path.stat()
-            rows.append((str(path), state.st_size, state.st_mtime_ns, digest))
+    def save_digests(self, entries: Iterable[tuple[Path, os.stat_result, str]]) -> None:
+        """Remember digests of files in the state they had before they were read."""
+        rows = [(str(path), state.st_size, state.st_mtime_ns, digest) for path, state, digest in entries]
         self._many("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
 
     def headers(self) -> dict[str, tuple[list[dict[str, Any]], str]]:

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from albireo.frames import Frame
 
-__all__ = ["FrameResult", "FrameTask"]
+__all__ = ["DamagedProductError", "FrameResult", "FrameTask"]
+
+
+class DamagedProductError(OSError):
+    """A product could not be read; it is removed, so that it will be made anew."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ from argparse import Namespace
 from pathlib import Path
 
 from albireo.cli.common import complain, read_recipe, watching
-from albireo.plan import Fate, PlanError
+from albireo.plan import PlanError
 from albireo.run import RunError, RunOutcome, run
+
+SHOWN = 10
+"""Failed frames that are named on the terminal; the table of frames has all."""
 
 
 def command(options: Namespace) -> int:
@@ -35,14 +38,14 @@ def command(options: Namespace) -> int:
         return 1
     if not options.quiet:
         show(outcome)
-    for name, fate in failed(outcome):
+    for problem in outcome.problems:
+        complain(problem)
+    failed = [(name, fate) for name, fate in sorted(outcome.fates.items()) if fate.fate == "failed"]
+    for name, fate in failed[:SHOWN]:
         complain(f"{name} failed in {fate.stage}: {fate.reason}")
+    if len(failed) > SHOWN:
+        complain(f"and {len(failed) - SHOWN} more failed; {outcome.folder / 'frames.ecsv'} lists them")
     return outcome.exit_code
-
-
-def failed(outcome: RunOutcome, most: int = 10) -> list[tuple[str, Fate]]:
-    """Give the frames that failed, at most so many."""
-    return [(name, fate) for name, fate in sorted(outcome.fates.items()) if fate.fate == "failed"][:most]
 
 
 def show(outcome: RunOutcome) -> None:
@@ -50,7 +53,8 @@ def show(outcome: RunOutcome) -> None:
     order = ("used", "dropped", "unused", "failed")
     counts = ", ".join(f"{outcome.counts[fate]} {fate}" for fate in order if outcome.counts.get(fate))
     for warning in outcome.warnings:
-        print(f"note: {warning}")
+        if warning not in outcome.problems:
+            print(f"note: {warning}")
     print(f"frames: {counts}" + ("" if outcome.changed else " (nothing had changed)"))
     for path in outcome.reports[:1]:
         print(f"report: {path}")

@@ -90,8 +90,7 @@ def _stepped(run: RunState, part: Measurements, curves: Ensemble) -> Ensemble | 
         return None
     except Exception as error:
         log.exception("curves of %s", where)
-        run.complete = False
-        run.warn(f"{where}: no light curves: defect in a curve step: {type(error).__name__}: {error} (see run.log)")
+        run.fail(f"{where}: no light curves: defect in a curve step: {type(error).__name__}: {error} (see run.log)")
         return None
     return curves
 

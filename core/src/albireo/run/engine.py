@@ -8,15 +8,16 @@ fail are listed and the run goes on.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from albireo.frames import Frames
+from albireo.frames import Frame, Frames
 from albireo.plan import Fate, Plan, make_plan
 from albireo.recipe import Recipe
 from albireo.run.fields import find_fields
 from albireo.run.folder import RunError, run_folder
-from albireo.run.ingest import ingest, raw_files
+from albireo.run.ingest import Ingested, ingest, raw_files
 from albireo.run.masters import build_masters
 from albireo.run.outputs import outputs_key, up_to_date, write_outputs
 from albireo.run.science import process_frames
@@ -46,8 +47,8 @@ class RunOutcome:
         False if everything was there already.
     reports : list of Path
     warnings : list of str
-    complete : bool
-        False if something the recipe asks for could not be made: a report, curves, a target.
+    problems : list of str
+        Those among the warnings that tell of something the recipe asks for and that could not be made.
     """
 
     folder: Path
@@ -56,12 +57,12 @@ class RunOutcome:
     changed: bool
     reports: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    complete: bool = True
+    problems: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
         """0 if nothing failed, else 1."""
-        return 1 if self.counts.get("failed") or not self.complete else 0
+        return 1 if self.counts.get("failed") or self.problems else 0
 
 
 def plan_run(recipe: Recipe, data: Path | None = None) -> tuple[Plan, Frames]:
@@ -83,7 +84,7 @@ def plan_run(recipe: Recipe, data: Path | None = None) -> tuple[Plan, Frames]:
         selection = selector.select(frames, {})
         frames = selection.kept
         fates |= {name: Fate("dropped", f"select {selector.name}", why) for name, why in selection.dropped.items()}
-    plan = make_plan(recipe, frames, [(f, fates[f.name]) for f in night.frames if f.name in fates])
+    plan = make_plan(recipe, frames, _left_out(night, fates))
     plan.fates |= fates
     plan.warnings += warnings
     return plan, night.frames
@@ -127,12 +128,11 @@ def _run(run: RunState) -> RunOutcome:
         _ingest(run)
     with run.timed("select"):
         frames = select(run)
-    run.plan = make_plan(run.recipe, frames, [(f, run.fates[f.name]) for f in run.night.frames if f.name in run.fates])
+    run.plan = make_plan(run.recipe, frames, _left_out(run.night, run.fates))
     run.fates |= run.plan.fates
     run.warnings += run.plan.warnings
     if not run.plan.science:
-        kinds = ", ".join(f"{len(part)} {kind}" for (kind,), part in run.night.frames.by("kind").items())
-        raise RunError(f"there is no science frame to reduce: {run.root} holds {kinds}" + _first_reason(run))
+        _no_science(run)
     run.tell("run_started", plan=run.plan)
     with run.timed("masters"):
         build_masters(run)
@@ -147,16 +147,24 @@ def _run(run: RunState) -> RunOutcome:
     note = run.index.note(key)
     log.info("finished: %s", ", ".join(f"{number} {fate}" for fate, number in run.counts().items()))
     reports = [run.out / name for name in note["reports"]]
-    return RunOutcome(run.out, run.counts(), run.fates, changed, reports, note["warnings"], note["complete"])
+    return RunOutcome(run.out, run.counts(), run.fates, changed, reports, note["warnings"], note["problems"])
 
 
-def _first_reason(run: RunState) -> str:
-    """Say why science frames were left out, if any were."""
-    lost = [f.name for f in run.night.frames.where(kind="science") if f.name in run.fates]
-    if not lost:
-        return "; a camera's definition says which header makes a frame a science frame"
-    fate = run.fates[lost[0]]
-    return f"; {len(lost)} were left out in {fate.stage}, such as {lost[0]}: {fate.reason}"
+def _left_out(night: Ingested, fates: Mapping[str, Fate]) -> list[tuple[Frame, Fate]]:
+    """Pair what takes no part with the reason; a file that could not be read is a frame of an unknown kind."""
+    unread = [(Frame(name), fate) for name, fate in night.fates.items()]
+    return unread + [(frame, fates[frame.name]) for frame in night.frames if frame.name in fates]
+
+
+def _no_science(run: RunState) -> None:
+    """Stop where there was nothing to reduce; go on to the list of frames where everything was left out."""
+    kinds = ", ".join(f"{len(part)} {kind}" for (kind,), part in run.night.frames.by("kind").items())
+    if not run.night.frames.where(kind="science") and not run.night.fates:
+        raise RunError(
+            f"there is no science frame in {run.root}, which holds {kinds}; the definition of a camera says which "
+            "header makes a frame a science frame"
+        )
+    run.fail("no science frame was left to reduce; the table of frames tells why each was left out")
 
 
 def _ingest(run: RunState) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from albireo.tasks import DamagedProductError
+
 __all__ = ["RunError", "run_folder"]
 
 log = logging.getLogger("albireo")
@@ -80,6 +82,8 @@ def _logged(out: Path) -> Iterator[None]:
 def _disk_errors(out: Path) -> Iterator[None]:
     try:
         yield
+    except DamagedProductError as error:
+        raise RunError(str(error)) from error
     except OSError as error:
         # astropy says it in words of its own, without a number.
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and "Not enough space" not in str(error):

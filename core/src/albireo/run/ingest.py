@@ -117,35 +117,30 @@ def _name(name: str, frame: Frame, siblings: Sequence[Frame]) -> str:
 
 
 def _digests(files: Iterable[Path], index: Index, result: Ingested, base: Path) -> dict[Path, str]:
+    """Digests of files, from the index where they have not changed; what cannot be read gets its fate."""
     digests: dict[Path, str] = {}
     new: list[Path] = []
     for path in files:
-        try:
-            known = index.digest(path)
-        except OSError as error:
-            result.fates[path.relative_to(base).as_posix()] = Fate(
-                "failed", "index", f"cannot be read: {error.strerror}"
-            )
-            continue
+        known = index.digest(path) if path.exists() else None
         if known is None:
             new.append(path)
         else:
             digests[path] = known
-
-    def digest(path: Path) -> str:
-        try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            return f"!{error.strerror}"
-
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        made = dict(zip(new, pool.map(digest, new), strict=True))
-    for path, text in made.items():
-        if text.startswith("!"):
-            name = path.relative_to(base).as_posix()
-            result.fates[name] = Fate("failed", "index", f"cannot be read: {text[1:]}")
-        else:
-            digests[path] = text
-    index.save_digests((path, text) for path, text in made.items() if not text.startswith("!"))
-    return digests
+        made = dict(zip(new, pool.map(_digest, new), strict=True))
+    for path, (_, _, error) in made.items():
+        if error:
+            result.fates[path.relative_to(base).as_posix()] = Fate("failed", "index", f"cannot be read: {error}")
+    read = {path: (state, digest) for path, (state, digest, error) in made.items() if state is not None and not error}
+    index.save_digests((path, state, digest) for path, (state, digest) in read.items())
+    return digests | {path: digest for path, (_, digest) in read.items()}
+
+
+def _digest(path: Path) -> tuple[os.stat_result | None, str, str]:
+    """State of a file before it was read, digest, and an error text."""
+    try:
+        state = path.stat()
+        with path.open("rb") as file:
+            return state, hashlib.file_digest(file, "sha256").hexdigest(), ""
+    except OSError as error:
+        return None, "", error.strerror or str(error)

@@ -79,16 +79,22 @@ def gather(run: RunState, state: FieldState) -> Measurements | None:
     for name, number in state.targets.items():
         column = sources == number
         if not any(np.isfinite(columns["flux"][:, column]).any() for _, columns in methods):
-            run.complete = False
-            run.warn(f"the target {name} could be measured in no frame: {_where(x[:, column], y[:, column])}")
+            where = _where(x[:, column], y[:, column], frames[0])
+            run.fail(f"the target {name} could be measured in no frame: {where}")
     bjd, target_bjd = _times(run, state, frames)
     return Measurements(state, frames, sources, bjd, target_bjd, x, y, methods)
 
 
-def _where(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
+def _where(x: NDArray[np.float64], y: NDArray[np.float64], frame: Frame) -> str:
     """Say where a target lay, for one that could not be measured."""
+    height = max(a.data.y1 for a in frame.amplifiers) - min(a.data.y0 for a in frame.amplifiers)
+    width = max(a.data.x1 for a in frame.amplifiers) - min(a.data.x0 for a in frame.amplifiers)
+    inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
     spans = [f"{name} {np.nanmin(values):.0f} to {np.nanmax(values):.0f}" for name, values in (("x", x), ("y", y))]
-    return f"it lies at {', '.join(spans)} in the calibrated frames; look whether its coordinates are right"
+    side = "inside" if inside.any() else "outside"
+    return (
+        f"it lies {side} the {width} x {height} pixels, at {', '.join(spans)}; look whether its coordinates are right"
+    )
 
 
 def _occurrence(ids: NDArray[np.int64]) -> NDArray[np.int64]:

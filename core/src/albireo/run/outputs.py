@@ -34,7 +34,7 @@ def outputs_key(run: RunState) -> str:
 def up_to_date(run: RunState, key: str) -> bool:
     """Whether all of it is there already."""
     note = run.index.note(key) if run.index.has(key) else {}
-    return bool(note.get("complete")) and all((run.out / name).exists() for name in note["files"])
+    return note.get("problems") == [] and all((run.out / name).exists() for name in note["files"])
 
 
 def write_outputs(run: RunState, key: str) -> None:
@@ -59,7 +59,7 @@ def write_outputs(run: RunState, key: str) -> None:
         for report in run.recipe.reports:
             reports += [str(path.relative_to(run.out)) for path in _report(run, report, results)]
             run.watch.advance()
-    note = {"files": [*files, *reports], "reports": reports, "warnings": run.warnings, "complete": run.complete}
+    note = {"files": [*files, *reports], "reports": reports, "warnings": run.warnings, "problems": run.problems}
     run.index.save_product(key, run.out / "run.json", note)
     run.tell("run_finished", run=results)
 
@@ -74,6 +74,5 @@ def _report(run: RunState, report: Report, results: Results) -> list[Path]:
         raise
     except Exception as error:
         log.exception("report %s", report.name)
-        run.complete = False
-        run.warn(f"the report {report.name!r} could not be written: {type(error).__name__}: {error} (see run.log)")
+        run.fail(f"the report {report.name!r} could not be written: {type(error).__name__}: {error} (see run.log)")
         return []

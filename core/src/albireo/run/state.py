@@ -94,8 +94,9 @@ class RunState:
     fields : list of FieldState
     master_keys : dict of str to str
         Key of each master, by its name.
-    complete : bool
-        False once something the recipe asks for could not be made: a report, curves, a target.
+    problems : list of str
+        Those among the warnings that tell of something the recipe asks for and that could not be made: a report,
+        curves, a target.
     """
 
     recipe: Recipe
@@ -114,7 +115,7 @@ class RunState:
     measured: dict[str, Path] = field(default_factory=dict)
     fields: list[FieldState] = field(default_factory=list)
     master_keys: dict[str, str] = field(default_factory=dict)
-    complete: bool = True
+    problems: list[str] = field(default_factory=list)
     _found_keys: dict[str, str] = field(default_factory=dict)
 
     # --- telling
@@ -128,6 +129,11 @@ class RunState:
         """Note something a person should know, once."""
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def fail(self, text: str) -> None:
+        """Note that something the recipe asks for could not be made."""
+        self.problems.append(text)
+        self.warn(text)
 
     def tell(self, event: str, **facts: Any) -> None:
         """Tell plugins what happens; one that fails at listening does no harm."""
