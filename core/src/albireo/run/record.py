@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -66,7 +67,7 @@ def resolved_recipe(run: RunState) -> str:
     """Write the recipe with all defaults, under the versions that made the run."""
     lines = [f"#   {name} {version}" for name, version in sorted(Registry.discover().versions().items())]
     return "\n".join(["# The recipe of this run with every default written out. Made with:", *lines, ""]) + (
-        "\n" + run.recipe.to_toml()
+        "\n" + replace(run.recipe, data=run.recipe.data.model_copy(update={"path": str(run.root)})).to_toml()
     )
 
 

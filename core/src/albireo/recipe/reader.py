@@ -1,57 +1,33 @@
-"""From a TOML text to checked stages.
-
-A recipe has one table for each role (an array of tables where several stages make sense); ``use`` picks the plugin and
-the other keys are its options. A few tables belong to the core: ``[recipe]``, ``[data]``, ``[catalogue]``,
-``[output]`` and ``[[targets]]``. Reading a recipe reports everything that is wrong with it at once, each with the file
-and the line, and touches nothing.
-"""
+"""From a TOML text to checked stages: everything that is wrong, at once, each with its line."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tomli
-import tomli_w
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
     ValidationError,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
 )
 
 from albireo.frames import CALIBRATION_KINDS
-from albireo.headers import sexagesimal
+from albireo.recipe.checked import Problem, Recipe, RecipeError
+from albireo.recipe.tables import CatalogueOptions, DataOptions, OutputOptions, RecipeOptions, Table, Target
 from albireo.registry import Registry, RegistryError
 from albireo.roles import (
     ROLES,
-    Aligner,
-    BackgroundEstimator,
-    Correction,
-    CurveStep,
-    Executor,
-    Finder,
-    Instrument,
-    MasterBuilder,
-    Photometer,
-    Report,
-    Selector,
     Stage,
 )
 from albireo.toml_lines import Path as KeyPath
 from albireo.toml_lines import line_of, lines_of
 
-__all__ = ["CatalogueOptions", "DataOptions", "OutputOptions", "Problem", "Recipe", "RecipeError", "Target"]
+__all__ = ["TERMS", "Reader"]
 
 TERMS = {
     "pedestal": "the electronic pedestal subtracted",
@@ -66,256 +42,7 @@ TERMS = {
 """What stages may need and provide, in words."""
 
 
-Patterns = Annotated[
-    list[str],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RecipeOptions(_Table):
-    """What the recipe is and what it requires."""
-
-    title: str = Field("", description="Title of the report.")
-    requires: list[str] = Field([], description="Distributions this recipe needs, such as 'albireo-lmi>=0.1'.")
-    allow_missing: list[str] = Field(
-        [], description="Kinds of master a science frame may go without: bias, dark, flat. Such frames are named."
-    )
-
-    @field_validator("allow_missing")
-    @classmethod
-    def _kinds(cls, kinds: list[str]) -> list[str]:
-        for kind in kinds:
-            if kind not in CALIBRATION_KINDS:
-                raise ValueError(f"{kind!r} is no kind of master; kinds are {', '.join(CALIBRATION_KINDS)}")
-        return kinds
-
-
-class DataOptions(_Table):
-    """Where the raw frames are."""
-
-    path: str = Field(".", description="Folder or file; a relative path is taken from the recipe's folder.")
-    pattern: Patterns = Field(
-        ["**/*.fit*", "**/*.FIT*", "**/*.fts*", "**/*.fz"], description="Which files, as patterns below the folder."
-    )
-    exclude: Patterns = Field([], description="Files to leave out, as patterns below the folder.")
-
-
-class CatalogueOptions(_Table):
-    """Which stars of the reference frame are measured in every frame."""
-
-    max_sources: int = Field(200, ge=1, description="Measure at most this many stars, the brightest first.")
-    min_snr: float = Field(10.0, ge=0, description="Leave out stars below this signal-to-noise ratio on the reference.")
-    match_radius: float = Field(
-        3.0,
-        gt=0,
-        description="A target this near to a star of the reference is that star.",
-        json_schema_extra={"unit": "pixel"},
-    )
-
-
-class OutputOptions(_Table):
-    """What is written besides tables."""
-
-    reduced: bool = Field(False, description="Write every calibrated science frame.")
-
-
-class Place(_Table):
-    """A position: on the sky, or in a named frame."""
-
-    ra: float | None = Field(
-        None,
-        ge=0,
-        lt=360,
-        description="Right ascension, ICRS: degrees, or text in hours.",
-        json_schema_extra={"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 360}, {"type": "string"}]},
-    )
-    dec: float | None = Field(
-        None,
-        ge=-90,
-        le=90,
-        description="Declination, ICRS: degrees, or text in degrees.",
-        json_schema_extra={"anyOf": [{"type": "number", "minimum": -90, "maximum": 90}, {"type": "string"}]},
-    )
-    x: float | None = Field(
-        None, allow_inf_nan=False, description="Column, zero-based.", json_schema_extra={"unit": "pixel"}
-    )
-    y: float | None = Field(
-        None, allow_inf_nan=False, description="Row, zero-based.", json_schema_extra={"unit": "pixel"}
-    )
-    frame: str = Field("", description="The frame that x and y are in, by file name; the first frame if left out.")
-
-    @field_validator("ra", mode="before")
-    @classmethod
-    def _right_ascension(cls, value: Any) -> Any:
-        return parse_angle(value, 15.0) if isinstance(value, str) else value
-
-    @field_validator("dec", mode="before")
-    @classmethod
-    def _declination(cls, value: Any) -> Any:
-        return parse_angle(value, 1.0) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _complete(self) -> Place:
-        if (self.ra is None) != (self.dec is None):
-            raise ValueError("ra and dec go together")
-        if (self.x is None) != (self.y is None):
-            raise ValueError("x and y go together")
-        if self.ra is None and self.x is None:
-            raise ValueError("give ra and dec, or x and y (pixels of a frame), or both")
-        return self
-
-
-class Target(Place):
-    """Something to measure."""
-
-    name: str = Field(min_length=1, description="Name for tables, files and plots.")
-    comparisons: list[Place] = Field([], description="Comparison stars, by position; chosen automatically if left out.")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with a recipe."""
-
-    message: str
-    line: int = 0
-    where: str = ""
-
-    def text(self, file: str) -> str:
-        """Write as ``file:line: message``."""
-        place = f"{file}:{self.line}" if self.line else file
-        return f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
-
-
-class RecipeError(Exception):
-    """A recipe cannot be used; `problems` lists everything that is wrong."""
-
-    def __init__(self, file: str, problems: Sequence[Problem]) -> None:
-        self.file = file
-        self.problems = sorted(problems, key=lambda p: p.line)
-        super().__init__("\n".join(problem.text(file) for problem in self.problems))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A checked recipe: configured stages, ready to run.
-
-    Attributes
-    ----------
-    path : Path
-        The file; a name in the current folder for a recipe from text.
-    options, data, catalogue, output : tables of the core
-    targets : list of Target
-    instrument : Instrument
-    selectors, masters, corrections, photometers, curves, reports : lists of stages, in order
-    background, finder, aligner : a stage or None
-    executor : Executor
-    warnings : list of str
-    """
-
-    path: Path
-    options: RecipeOptions
-    data: DataOptions
-    catalogue: CatalogueOptions
-    output: OutputOptions
-    targets: list[Target]
-    instrument: Instrument
-    executor: Executor
-    selectors: list[Selector] = field(default_factory=list)
-    masters: list[MasterBuilder] = field(default_factory=list)
-    corrections: list[Correction] = field(default_factory=list)
-    background: BackgroundEstimator | None = None
-    finder: Finder | None = None
-    aligner: Aligner | None = None
-    photometers: list[Photometer] = field(default_factory=list)
-    curves: list[CurveStep] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, path: str | Path, settings: Sequence[str] = (), registry: Registry | None = None) -> Recipe:
-        """Read and check a recipe file.
-
-        Parameters
-        ----------
-        path : path
-        settings : sequence of str
-            Changes such as ``photometry.radius=6``: table, option (or table, name of the stage, option), TOML value.
-        registry : Registry, optional
-            Where stages come from; what is installed if left out.
-
-        Raises
-        ------
-        RecipeError
-            With all problems at once.
-        """
-        file = Path(path)
-        try:
-            text = file.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
-        except FileNotFoundError:
-            raise RecipeError(str(path), [Problem("there is no such recipe")]) from None
-        except IsADirectoryError:
-            raise RecipeError(str(path), [Problem("this is a folder; give the recipe, a .toml file")]) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(str(path), [Problem(f"the recipe cannot be read: {error}")]) from error
-        return cls.parse(text, file, settings, registry)
-
-    @classmethod
-    def parse(
-        cls, text: str, path: str | Path = "recipe.toml", settings: Sequence[str] = (), registry: Registry | None = None
-    ) -> Recipe:
-        """Check a recipe given as text; see `read`."""
-        return _Reader(text, Path(path), registry or Registry.discover()).read(settings)
-
-    @property
-    def folder(self) -> Path:
-        """Where relative paths start."""
-        return self.path.parent
-
-    def stages(self) -> dict[str, list[Stage]]:
-        """Every stage, by the name of its table."""
-        one: dict[str, Stage | None] = {
-            "instrument": self.instrument,
-            "background": self.background,
-            "finding": self.finder,
-            "alignment": self.aligner,
-            "executor": self.executor,
-        }
-        many: dict[str, Sequence[Stage]] = {
-            "select": self.selectors,
-            "masters": self.masters,
-            "corrections": self.corrections,
-            "photometry": self.photometers,
-            "curves": self.curves,
-            "reports": self.reports,
-        }
-        order = [role.table for role in ROLES.values()]
-        found: dict[str, list[Stage]] = {table: [stage] for table, stage in one.items() if stage is not None}
-        found |= {table: list(stages) for table, stages in many.items() if stages}
-        return {table: found[table] for table in order if table in found}
-
-    def to_toml(self) -> str:
-        """Write the recipe with every default filled in; reading it gives the same stages."""
-        several = {role.table for role in ROLES.values() if role.several}
-        tables: dict[str, Any] = {
-            "recipe": self.options.model_dump(),
-            "data": self.data.model_dump(),
-            "catalogue": self.catalogue.model_dump(),
-            "output": self.output.model_dump(),
-        }
-        if self.targets:
-            tables["targets"] = [target.model_dump() for target in self.targets]
-        for table, stages in self.stages().items():
-            entries = [{"use": stage.name, **_options(stage)} for stage in stages]
-            tables[table] = entries if table in several else entries[0]
-        return tomli_w.dumps(_without_none(tables))
-
-
-class _Reader:
+class Reader:
     """One reading of one recipe: collects problems until the end."""
 
     def __init__(self, text: str, path: Path, registry: Registry) -> None:
@@ -329,6 +56,7 @@ class _Reader:
         """Where in its table each valid stage stands; the others are not in the lists of stages."""
 
     def read(self, settings: Sequence[str]) -> Recipe:
+        """Read and check, after the changes that ``settings`` make; see `albireo.Recipe.read`."""
         try:
             tables: dict[str, Any] = tomli.loads(self.text)
         except tomli.TOMLDecodeError as error:
@@ -417,7 +145,7 @@ class _Reader:
             if name not in known:
                 self._problem(f"there is no table [{name}]{_nearest(name, known)}", (name,))
 
-    def _table(self, model: type[_Table], tables: Mapping[str, Any], name: str) -> Any:
+    def _table(self, model: type[Table], tables: Mapping[str, Any], name: str) -> Any:
         value = tables.get(name, {})
         if not isinstance(value, dict):
             self._problem(f"[{name}] is one table, not several", (name,))
@@ -564,30 +292,6 @@ class _Reader:
             self._problem(f"it needs {TERMS.get(term, term)}; add {advice} {order}", path, where)
 
 
-def parse_angle(text: str, per_unit: float) -> float:
-    """Read an angle as degrees.
-
-    Parameters
-    ----------
-    text : str
-        Sexagesimal with colons, blanks or unit letters (``02:04:10.3``, ``+46d41m16s``), or decimal degrees.
-    per_unit : float
-        Degrees in one unit of a sexagesimal text: 15 for hours, 1 for degrees.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        value = sexagesimal(re.sub(r"[hdm\u00b0'\u2032]", ":", text.strip()).rstrip('s"\u2033: '))
-    if value is None:
-        raise ValueError(f"{text!r} is neither a number of degrees nor of the form 02:04:10.3")
-    return value * per_unit
-
-
 def _tables(value: Any) -> bool:
     """Whether a value is what TOML makes of double brackets."""
     return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
@@ -637,19 +341,3 @@ def _in_words(detail: Mapping[str, Any], place: KeyPath, model: type[BaseModel])
     if kind == "value_error":
         return f"option {name!r}: {text}" if name else text
     return f"option {name!r}: {text}, not {value!r}"
-
-
-def _options(stage: Stage) -> dict[str, Any]:
-    """Give the options of a stage as TOML can write them; sets are sorted, so that equal stages read alike."""
-    sets = {name for name, value in stage if isinstance(value, set | frozenset)}
-    values = stage.model_dump(mode="json")
-    return {name: sorted(value, key=str) if name in sets else value for name, value in values.items()}
-
-
-def _without_none(value: Any) -> Any:
-    """Leave out what TOML cannot say."""
-    if isinstance(value, Mapping):
-        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list | tuple):
-        return [_without_none(inner) for inner in value]
-    return value
