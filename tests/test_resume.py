@@ -271,6 +271,15 @@ def test_without_its_index_a_run_knows_what_a_master_left_out(night, reduce, tmp
     assert Results(out).summary["masters"] == masters
 
 
+def test_what_a_killed_run_was_writing_is_removed(night, finished: Path, reduce) -> None:
+    before = names(finished)
+    for place in ("masters/.bias.fits.x1.partial", "report/.index.html.x2.partial"):
+        (finished / place).parent.mkdir(exist_ok=True)
+        (finished / place).write_bytes(b"half of")
+    assert reduce(night.write(finished.parent), night.raw, finished).code == 0
+    assert names(finished) == before
+
+
 def test_a_table_that_was_deleted_is_written_again(night, finished: Path, reduce, undisturbed, tables: Tables) -> None:
     before = stamps(finished, "products", "masters")
     for name in ("photometry.fits", "frames.ecsv", "curves/variable_SDSS-R.ecsv"):

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "frames": ("Amplifier", "Frame", "FrameError", "Frames", "Section", "iso_to_mjd", "mjd_to_iso"),
     "sources": ("PSF", "Background", "Sources", "Transform"),
-    "images": ("MASKED", "Flag", "flags_of", "image", "raw_image", "read_image", "variance_of", "write_image"),
+    "images": (
+        "MASKED",
+        "Flag",
+        "atomic_path",
+        "flags_of",
+        "image",
+        "raw_image",
+        "read_image",
+        "variance_of",
+        "write_image",
+    ),
     "pixels": ("read_pixels",),
     "pixelwise": ("Terms", "amplifier_plane", "apply_terms"),
     "curves": ("Ensemble",),
@@ -62,6 +72,7 @@ if TYPE_CHECKING:
     from albireo.hookspecs import hookimpl as hookimpl
     from albireo.images import MASKED as MASKED
     from albireo.images import Flag as Flag
+    from albireo.images import atomic_path as atomic_path
     from albireo.images import flags_of as flags_of
     from albireo.images import image as image
     from albireo.images import raw_image as raw_image

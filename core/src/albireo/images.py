@@ -181,12 +181,16 @@ def initial_variance(
     return result
 
 
+PARTIAL = ".partial"
+"""Ending of a file that is being written; one that is left belongs to a process that was killed."""
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; it takes the final name only if nothing went wrong."""
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:40]}.", suffix=final.suffix)
+    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:40]}.", suffix=PARTIAL)
     os.close(handle)
     temporary = Path(name)
     try:

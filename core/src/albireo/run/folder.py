@@ -34,6 +34,8 @@ def run_folder(out: Path, root: Path) -> Iterator[None]:
     """
     _make(out, root)
     with _locked(out), _logged(out), _disk_errors(out):
+        for left_over in out.rglob(".*.partial"):  # of a run that was killed
+            left_over.unlink()
         yield
 
 

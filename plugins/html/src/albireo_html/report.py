@@ -47,14 +47,11 @@ class Html(Report, name="html"):
         OSError
             If a product that the run lists is missing, or the folder cannot be written to.
         """
+        from albireo import atomic_path
         from albireo_html._page import render
 
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        final, partial = folder / "index.html", folder / ".index.html.part"
-        try:
-            partial.write_text(render(run, folder, self.max_rows), encoding="utf-8")
-            partial.replace(final)
-        finally:
-            partial.unlink(missing_ok=True)
-        return [final]
+        page = Path(folder) / "index.html"
+        text = render(run, page.parent, self.max_rows)
+        with atomic_path(page) as partial:
+            partial.write_text(text, encoding="utf-8")
+        return [page]
