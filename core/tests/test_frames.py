@@ -275,3 +275,13 @@ def test_what_is_no_date_is_refused(text):
 def test_times_that_no_calendar_holds_are_blank():
     assert [mjd_to_iso(mjd) for mjd in (NAN, math.inf, 1e9, -1e9)] == [""] * 4
     assert mjd_to_iso(57754.0 - 0.0004 / 86400) == "2017-01-01T00:00:00.000"
+
+
+def test_frames_with_unknown_numbers_are_equal():
+    # Two NaN that are different objects, as they come from two headers.
+    first = Frame("a.fits", exptime=float("nan"), amplifiers=(Amplifier(Section(0, 2, 0, 2), gain=float("nan")),))
+    second = Frame("a.fits", exptime=float("nan"), amplifiers=(Amplifier(Section(0, 2, 0, 2), gain=float("nan")),))
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != second.replace(exptime=3.0)
+    assert first in Frames([second])

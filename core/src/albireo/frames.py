@@ -102,8 +102,26 @@ class Section:
         return self.y1 <= shape[0] and self.x1 <= shape[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Amplifier:
+class _Record:
+    """Equality of records in which an unknown number (NaN) equals another unknown one, on every version of Python."""
+
+    __slots__ = ()
+
+    def _values(self) -> tuple[Any, ...]:
+        values = (getattr(self, entry.name) for entry in fields(self))  # type: ignore[arg-type]
+        return tuple(None if value != value else value for value in values)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Record) or type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Amplifier(_Record):
     """One readout channel: the pixels it reads and its noise.
 
     Attributes
@@ -126,8 +144,8 @@ class Amplifier:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame(_Record):
     """One image of one detector, as its instrument understands the header.
 
     Attributes
