@@ -343,6 +343,14 @@ class Frames:
 
         return Frames(sorted(self._frames, key=key))
 
+    def remarks(self) -> dict[str, int]:
+        """Count the frames that carry each note."""
+        counts: dict[str, int] = {}
+        for frame in self._frames:
+            for note in frame.notes:
+                counts[note] = counts.get(note, 0) + 1
+        return counts
+
     def values(self, name: str) -> list[Any]:
         """One attribute of every frame, in order."""
         return [getattr(frame, name) for frame in self._frames]

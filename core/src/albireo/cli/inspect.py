@@ -90,11 +90,7 @@ def _show(camera: Instrument, night: Ingested, every: bool) -> None:
     console.print(
         f"gain {first.gain:g} e-/adu, read noise {first.read_noise:g} e-, saturation {first.saturation:g} adu"
     )
-    notes: dict[str, int] = {}
-    for frame in night.frames:
-        for note in frame.notes:
-            notes[note] = notes.get(note, 0) + 1
-    for note, number in notes.items():
+    for note, number in night.frames.remarks().items():
         console.print(f"note: {note} ({number} frames)", markup=False)
     for name, fate in night.fates.items():
         console.print(f"{name}: {fate.reason}", markup=False)

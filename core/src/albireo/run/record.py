@@ -56,11 +56,8 @@ def summary(run: RunState, fields: Sequence[Mapping[str, Any]], curves: Sequence
 
 def _notes(run: RunState) -> list[str]:
     """What instruments remarked about frames, each remark once with the number of frames."""
-    counts: dict[str, int] = {}
-    for frame in run.night.frames:
-        for note in frame.notes:
-            counts[note] = counts.get(note, 0) + 1
-    return [f"{note} ({number} frame{'s' if number > 1 else ''})" for note, number in counts.items()]
+    remarks = run.night.frames.remarks().items()
+    return [f"{note} ({number} frame{'s' if number > 1 else ''})" for note, number in remarks]
 
 
 def resolved_recipe(run: RunState) -> str:
