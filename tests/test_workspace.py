@@ -238,6 +238,8 @@ def test_a_plugin_imports_only_public_names_and_its_own_libraries(part: Path) ->
     for path in python_files(part / "src"):
         for module, name in imports(path):
             top = module.split(".")[0]
+            if module == "albireo.testing" and part.parent.name == "instruments":
+                continue  # a camera describes its own simulation
             if top == "albireo":
                 assert module == "albireo", f"{path}: {module} is not for plugins"
                 assert name in albireo.__all__, f"{path}: albireo.{name} is no public name"

@@ -122,8 +122,8 @@ def test_a_pointing_is_known_only_with_both_coordinates():
 
 def test_a_kind_that_does_not_exist_is_refused():
     with pytest.raises(ValueError) as caught:
-        Frame("a.fits", kind="sky")
-    assert str(caught.value) == "frame kind 'sky' is none of science, bias, dark, flat, other, unknown"
+        Frame("a.fits", kind="moon")
+    assert str(caught.value) == "frame kind 'moon' is none of science, bias, dark, flat, sky, other, unknown"
 
 
 # --- collections ------------------------------------------------------------------------------------------------------

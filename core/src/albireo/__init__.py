@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
-    "frames": ("Amplifier", "Frame", "FrameError", "Frames", "Section", "iso_to_mjd", "mjd_to_iso"),
+    "frames": ("Amplifier", "Frame", "FrameError", "Frames", "Section", "Tile", "iso_to_mjd", "mjd_to_iso"),
     "sources": ("PSF", "Background", "Sources", "Transform"),
     "images": (
         "MASKED",
@@ -23,7 +23,7 @@ _HOMES = {
         "variance_of",
         "write_image",
     ),
-    "pixels": ("read_pixels",),
+    "pixels": ("read_pixels", "read_raw"),
     "pixelwise": ("Terms", "amplifier_plane", "apply_terms"),
     "curves": ("Ensemble",),
     "roles": (
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from albireo.frames import FrameError as FrameError
     from albireo.frames import Frames as Frames
     from albireo.frames import Section as Section
+    from albireo.frames import Tile as Tile
     from albireo.frames import iso_to_mjd as iso_to_mjd
     from albireo.frames import mjd_to_iso as mjd_to_iso
     from albireo.hookspecs import hookimpl as hookimpl
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from albireo.images import variance_of as variance_of
     from albireo.images import write_image as write_image
     from albireo.pixels import read_pixels as read_pixels
+    from albireo.pixels import read_raw as read_raw
     from albireo.pixelwise import Terms as Terms
     from albireo.pixelwise import amplifier_plane as amplifier_plane
     from albireo.pixelwise import apply_terms as apply_terms

@@ -24,14 +24,16 @@ __all__ = [
     "FrameError",
     "Frames",
     "Section",
+    "Tile",
     "iso_to_mjd",
     "mjd_to_iso",
 ]
 
-KINDS = ("science", "bias", "dark", "flat", "other", "unknown")
-"""What a frame can be. ``other`` is a known kind that no reduction uses (focus, pointing, comparison lamp)."""
+KINDS = ("science", "bias", "dark", "flat", "sky", "other", "unknown")
+"""What a frame can be. ``sky`` is a field beside the target, for the background of infrared images; ``other`` is a
+known kind that no reduction uses (focus, pointing, comparison lamp)."""
 
-CALIBRATION_KINDS = ("bias", "dark", "flat")
+CALIBRATION_KINDS = ("bias", "dark", "flat", "sky")
 """The kinds that are combined into masters."""
 
 SECONDS_PER_DAY = 86400.0
@@ -100,6 +102,46 @@ class Section:
     def within(self, shape: tuple[int, int]) -> bool:
         """Whether the section lies inside an image of this shape (rows, columns)."""
         return self.y1 <= shape[0] and self.x1 <= shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A rectangle of an image in a file, and where it lies in the raw image of a frame.
+
+    Files may hold an image in pieces (an HDU for each amplifier, an overscan between two halves of a chip), or two
+    images in one piece (a filter over each half). The raw image of a frame is put together from tiles.
+
+    Attributes
+    ----------
+    hdu : int
+        Index of the HDU in the file.
+    image : tuple of int
+        Rows and columns of the image in that HDU.
+    source : Section
+        Which pixels of that image.
+    target : Section
+        Where they lie in the raw image of the frame; as large as ``source``.
+    flip_y, flip_x : bool
+        Whether rows, columns are read in reverse order: amplifiers in opposite corners read towards themselves.
+    """
+
+    hdu: int
+    image: tuple[int, int]
+    source: Section
+    target: Section
+    flip_y: bool = False
+    flip_x: bool = False
+
+    def __post_init__(self) -> None:
+        if self.source.shape != self.target.shape:
+            raise ValueError(
+                f"a tile takes {self.source.to_fits()} of HDU {self.hdu} to {self.target.to_fits()}, another size"
+            )
+        if not self.source.within(self.image):
+            raise ValueError(
+                f"a tile takes {self.source.to_fits()} of HDU {self.hdu}, an image of "
+                f"{self.image[1]} x {self.image[0]} pixels"
+            )
 
 
 class _Record:
@@ -176,10 +218,17 @@ class Frame(_Record):
         Pixel scale in arcsec per pixel of this frame (binning included); NaN if unknown.
     shape : tuple of int
         Rows and columns of the raw image.
+    tiles : tuple of Tile
+        How the raw image is put together from the file; empty where it is the image of ``hdu`` as it stands.
     amplifiers : tuple of Amplifier
         At least one.
     saturation : float
         Raw adu at and above which a pixel has lost its linearity; NaN if unknown.
+    linearity : tuple of float
+        Coefficients c0, c1, ... that turn counts x above the bias into linear counts x (c0 + c1 x + c2 x^2 + ...);
+        empty where the camera counts as linear.
+    dark_current : float
+        Electrons per second and pixel of this frame, for cameras without dark frames; NaN if unknown.
     site : tuple of float or None
         Longitude (east, deg), latitude (deg), height (m).
     setup : tuple of (str, str)
@@ -209,8 +258,11 @@ class Frame(_Record):
     temperature: float = nan
     scale: float = nan
     shape: tuple[int, int] = (0, 0)
+    tiles: tuple[Tile, ...] = ()
     amplifiers: tuple[Amplifier, ...] = ()
     saturation: float = nan
+    linearity: tuple[float, ...] = ()
+    dark_current: float = nan
     site: tuple[float, float, float] | None = None
     setup: tuple[tuple[str, str], ...] = ()
     exposure: str = ""
@@ -251,6 +303,18 @@ class Frame(_Record):
         """Build a frame from what `to_dict` gave, also after a trip through JSON."""
         known = dict(values)
         known["shape"] = tuple(known["shape"])
+        known["linearity"] = tuple(known["linearity"])
+        known["tiles"] = tuple(
+            Tile(
+                **{
+                    **tile,
+                    "image": tuple(tile["image"]),
+                    "source": Section(**tile["source"]),
+                    "target": Section(**tile["target"]),
+                }
+            )
+            for tile in known["tiles"]
+        )
         known["setup"] = tuple(tuple(pair) for pair in known["setup"])
         known["notes"] = tuple(known["notes"])
         known["site"] = None if known["site"] is None else tuple(known["site"])

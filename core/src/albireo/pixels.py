@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io import fits
 
-from albireo.frames import FrameError, Section
+from albireo.frames import Frame, FrameError, Section, Tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["read_pixels"]
+__all__ = ["read_pixels", "read_raw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,64 @@ def read_pixels(path: str | Path, hdu: int = 0, region: Section | None = None) -
         raise
     except Exception as error:  # damaged bytes make astropy, zlib and the decompressors raise whatever they like
         raise FrameError(f"{path} cannot be read: {_reason(error, path)}") from error
+
+
+def read_raw(frame: Frame, region: Section | None = None) -> NDArray[np.float32]:
+    """Read the raw counts of a frame, put together from its tiles.
+
+    Parameters
+    ----------
+    frame : Frame
+    region : Section, optional
+        Only this part of the raw image; no tile outside it is touched.
+
+    Returns
+    -------
+    ndarray of float32
+        NaN where a pixel is blank or no tile lies.
+
+    Raises
+    ------
+    FrameError
+        As for `read_pixels`.
+    """
+    if not frame.tiles:
+        return read_pixels(frame.path, frame.hdu, region)
+    wanted = region or Section(0, frame.shape[0], 0, frame.shape[1])
+    if not wanted.within(frame.shape):
+        raise FrameError(
+            f"section {wanted.to_fits()} reaches beyond the raw image of {frame.path}, which has "
+            f"{frame.shape[1]} x {frame.shape[0]} pixels"
+        )
+    first = frame.tiles[0]
+    if first.target.shape == frame.shape and not (first.flip_x or first.flip_y):  # a window of one image
+        return read_pixels(frame.path, first.hdu, first.source.part(wanted))
+    raw = np.full(wanted.shape, np.nan, dtype=np.float32)
+    for tile in frame.tiles:
+        common = _overlap(tile.target, wanted)
+        if common is not None:
+            place = Section(common.y0 - wanted.y0, common.y1 - wanted.y0, common.x0 - wanted.x0, common.x1 - wanted.x0)
+            counts = read_pixels(frame.path, tile.hdu, _source(tile, common))
+            raw[place.slices] = counts[:: -1 if tile.flip_y else 1, :: -1 if tile.flip_x else 1]
+    return raw
+
+
+def _overlap(first: Section, second: Section) -> Section | None:
+    y0, y1 = max(first.y0, second.y0), min(first.y1, second.y1)
+    x0, x1 = max(first.x0, second.x0), min(first.x1, second.x1)
+    return Section(y0, y1, x0, x1) if y0 < y1 and x0 < x1 else None
+
+
+def _source(tile: Tile, part: Section) -> Section:
+    """Give the pixels in the HDU that come to lie on a part of a tile's target."""
+    y0, y1 = part.y0 - tile.target.y0, part.y1 - tile.target.y0
+    x0, x1 = part.x0 - tile.target.x0, part.x1 - tile.target.x0
+    ny, nx = tile.source.shape
+    if tile.flip_y:
+        y0, y1 = ny - y1, ny - y0
+    if tile.flip_x:
+        x0, x1 = nx - x1, nx - x0
+    return tile.source.part(Section(y0, y1, x0, x1))
 
 
 @lru_cache(maxsize=4096)

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from albireo.frames import Frame, Frames, Section
+from albireo.frames import Frame, FrameError, Frames, Section
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from albireo.pixelwise import Terms
     from albireo.results import Results
     from albireo.sources import PSF, Background, Sources, Transform
+    from albireo.testing.simulation import Simulation
 
 __all__ = [
     "ROLES",
@@ -162,9 +163,33 @@ class Instrument(Stage):
             If this camera writes no frames of this kind.
         """
 
+    def headers(self, frame: Frame) -> dict[int, Header]:
+        """Write the header of each HDU of a file with this frame, by the index of the HDU.
+
+        Only cameras that spread an image over several HDUs need more than `header`.
+        """
+        header = self.header(frame)
+        return {0: header} if frame.hdu == 0 else {0: header, frame.hdu: header}
+
     @abstractmethod
     def example(self) -> Frame:
         """Give a typical science frame, complete, for simulations and tests; small enough to simulate quickly."""
+
+    def examples(self) -> tuple[Frame, ...]:
+        """Give a typical science frame of each detector; those that lie in one file have the same ``path``."""
+        return (self.example(),)
+
+    def together(self, frames: Frames) -> Frames:
+        """Give frames of several detectors that were exposed at once the same `Frame.exposure`.
+
+        Called with all frames of a night in order of their names; gives the same frames in the same order. A camera
+        whose frames know their exposure by themselves, or that has one detector, leaves it at that.
+        """
+        return frames
+
+    def simulation(self) -> Simulation | None:
+        """Describe a night of this camera with its own quirks for ``albireo demo``; None for the usual one."""
+        return None
 
     def match(self, kind: str) -> tuple[str, ...]:
         """Which attributes of `Frame` a master of this kind must share with the frame it is used for."""
@@ -418,6 +443,18 @@ class Aligner(Stage):
         FrameError
             If there is none to be trusted, with the reason.
         """
+
+    def across(self, sources: Sources, reference: Sources) -> Transform:
+        """Find the map between two cameras that look at the same sky, whose scale, rotation and parity may differ.
+
+        Options that limit what a telescope may do between two exposures do not count here.
+
+        Raises
+        ------
+        FrameError
+            If there is none to be trusted, or this aligner cannot map one camera onto another.
+        """
+        raise FrameError(f"{self.name} does not map one camera onto another")
 
 
 # --- photometry and light curves --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from albireo.testing.night import Exposure, Night, Truth, simulate_night
 from albireo.testing.noise import poisson
 from albireo.testing.picture import Picture, simulate_image
 from albireo.testing.scene import Scene, Sine, Transit
+from albireo.testing.simulation import Eye, Pointing, Simulation
 from albireo.testing.stack import ImageStack
 from albireo.testing.stars import Profile, draw_stars
 
@@ -22,12 +23,15 @@ __all__ = [
     "Camera",
     "Detector",
     "Exposure",
+    "Eye",
     "ImageStack",
     "Night",
     "Picture",
     "PlainCamera",
+    "Pointing",
     "Profile",
     "Scene",
+    "Simulation",
     "Sine",
     "Transit",
     "Truth",
