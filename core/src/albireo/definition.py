@@ -2,6 +2,10 @@
 
 `CameraDefinition` is the schema of such a file. It only states facts; `albireo.declarative` reads headers by it.
 A rule may be written short: a text is a keyword, a list of texts is a keyword with fall-backs, a number is a constant.
+
+Where a keyword may stand, so may a fact that no card holds, in small letters: ``file`` (name of the file), ``folder``
+(name of the folder it lies in), ``size`` (NAXIS1 x NAXIS2, as in ``2048x2048``), ``hdu`` (index of the HDU), ``part``
+(name of the piece of the image, see ``[[parts]]``), ``detector``, ``kind`` and ``filter``.
 """
 
 from __future__ import annotations
@@ -16,16 +20,61 @@ from typing import Annotated, Any, Literal, get_args
 import tomli
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from albireo.frames import FRAME_FIELDS, KINDS, Section
+from albireo import expressions
+from albireo.frames import CALIBRATION_KINDS, FRAME_FIELDS, KINDS, Section, iso_to_mjd
 
-__all__ = ["CameraDefinition", "Condition", "KindRule", "Moment", "Number", "SectionRule", "Text", "load_definition"]
+__all__ = [
+    "AmplifierRule",
+    "CameraDefinition",
+    "Case",
+    "Condition",
+    "KindRule",
+    "Moment",
+    "Number",
+    "Part",
+    "Placeholder",
+    "SectionRule",
+    "Text",
+    "load_definition",
+]
 
-_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|[A-Z0-9_-]+( [A-Z0-9_-]+)+")
+# A longer keyword, or one with blanks or brackets, stands behind HIERARCH in a header.
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|(?=.*[ .(])[A-Za-z0-9_.()/-]+( [A-Za-z0-9_.()/-]+)*")
+FACTS = ("file", "folder", "size", "hdu", "part", "detector", "kind", "filter")
+"""What stands where a keyword may stand, and is no card."""
 
 
 def _keyword(text: Any) -> Any:
-    if not isinstance(text, str) or not _KEYWORD.fullmatch(text):
-        raise ValueError(f"{text!r} is no FITS keyword: at most eight capitals, digits, '-' and '_'")
+    if not isinstance(text, str) or not (_KEYWORD.fullmatch(text) or text in FACTS):
+        raise ValueError(
+            f"{text!r} is no FITS keyword (at most eight capitals, digits, '-' and '_') and none of the facts "
+            f"{', '.join(FACTS)}"
+        )
+    return text
+
+
+def _expression(text: Any) -> Any:
+    if isinstance(text, str) and text:
+        expressions.parse(text)
+    return text
+
+
+def _date(text: Any) -> Any:
+    # TOML has dates of its own.
+    text = text.isoformat() if hasattr(text, "isoformat") else text
+    if isinstance(text, str) and text:
+        iso_to_mjd(text)
+    return text
+
+
+def _regular(text: Any) -> Any:
+    if isinstance(text, str) and text:
+        try:
+            groups = re.compile(text).groups
+        except re.error as error:
+            raise ValueError(f"{text!r} is no regular expression: {error}") from None
+        if groups > 1:
+            raise ValueError(f"{text!r} has {groups} groups; the one that is wanted goes into the only ( )")
     return text
 
 
@@ -48,8 +97,45 @@ Condition = dict[Keyword, Annotated[tuple[Card, ...], BeforeValidator(_tuple)]]
 surrounding blanks, and may hold ``*``; numbers as numbers. All keywords must agree."""
 
 
+Expression = Annotated[str, BeforeValidator(_expression)]
+Date = Annotated[str, BeforeValidator(_date)]
+Pattern = Annotated[str, BeforeValidator(_regular)]
+Certainty = Literal["", "measured", "header", "documented", "code", "inferred", "unverified"]
+
+_PATTERN = "Regular expression; what its ( ) holds counts, or all it matches. No match: no value."
+
+
 class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Occasion(_Rule):
+    """When something holds; all that is given must agree."""
+
+    when: Condition = Field({}, description="Header cards or facts that must be so.")
+    test: Expression = Field("", description="An expression that must be true, such as 'EXPTIME < 0.1'.")
+    since: Date = Field("", description="First date, UTC, by the start of the exposure.")
+    until: Date = Field("", description="Date from which on it does not hold any more.")
+
+
+class _Sourced(_Rule):
+    source: str = Field("", description="Where a constant or default comes from; told in the notes.")
+    certainty: Certainty = Field("", description="How sure it is; told in the notes.")
+
+
+class Case(_Occasion, _Sourced):
+    """A constant or default that holds on some occasions."""
+
+    value: float | Expression | None = Field(None, description="Constant, or an expression.")
+    default: float | Expression | None = Field(None, description="Assumed where the header has no value.")
+
+
+class LinearityCase(_Occasion, _Sourced):
+    """Coefficients of the response that hold on some occasions."""
+
+    value: tuple[float, ...] = Field(
+        description="c0, c1, ...: linear counts are x (c0 + c1 x + c2 x^2 + ...), x in adu above the bias."
+    )
 
 
 def _shorthand(constants: type | tuple[type, ...]) -> Any:
@@ -67,17 +153,27 @@ class Number(_Rule):
     """How a number is found."""
 
     keyword: Keywords = Field((), description="Keyword, or several of which the first with a value counts.")
-    value: float | None = Field(None, description="A constant; it wins over the header, and a difference is noted.")
-    default: float | None = Field(None, description="Assumed where the header has no value, and noted.")
-    unit: Literal["", "hms", "dms", "west", "K", "altitude"] = Field(
+    value: float | Expression | None = Field(
+        None,
+        description="A constant, or an expression over cards such as '18.64 / SOFTGAIN'; it wins over the header's own "
+        "value, and a difference is noted.",
+    )
+    default: float | Expression | None = Field(None, description="Assumed where the header has no value, and noted.")
+    cases: tuple[Case, ...] = Field(
+        (), description="Constants and defaults by date, detector or card; the first that holds comes before the above."
+    )
+    unit: Literal["", "hms", "dms", "west", "K", "altitude", "adu", "ms", "us", "min"] = Field(
         "",
         description="How the header writes it, if not in the unit of `Frame`: 'hms' and 'dms' are sexagesimal texts "
         "(hours, degrees), 'west' a longitude that counts west, 'K' a temperature in kelvin, 'altitude' an altitude in "
-        "degrees in place of the airmass (plane-parallel atmosphere).",
+        "degrees in place of the airmass (plane-parallel atmosphere), 'adu' a read noise in adu, 'ms', 'us' and 'min' "
+        "times.",
     )
     times: Keywords = Field((), description="Multiply by the first number of this card, such as the binning.")
+    pattern: Pattern = Field("", description=_PATTERN)
     unknown: tuple[Card, ...] = Field((), description="Values that mean 'not known'; empty text always does.")
-    source: str = Field("", description="Where a constant or default comes from and how sure it is; told in the notes.")
+    source: str = Field("", description="Where a constant or default comes from; told in the notes.")
+    certainty: Certainty = Field("", description="How sure a constant or default is; told in the notes.")
 
 
 class Text(_Rule):
@@ -88,6 +184,7 @@ class Text(_Rule):
     )
     join: str = Field("-", description="What stands between joined values.")
     drop: tuple[str, ...] = Field((), description="Values left out of a join, unless all are.")
+    pattern: Pattern = Field("", description=_PATTERN)
     values: dict[str, str] = Field(
         {}, description="Header value (may hold '*', the first that fits) to our name for it."
     )
@@ -98,17 +195,42 @@ class Text(_Rule):
 class Moment(_Rule):
     """How a date and time is found."""
 
-    keyword: Keywords = Field(description="Keyword, or several of which the first with a value counts.")
+    keyword: Annotated[tuple[str | tuple[str, ...], ...], BeforeValidator(_keywords_and_joins)] = Field(
+        description="Keyword, or several of which the first with a value counts; a list inside is joined by blanks."
+    )
     time: Keywords = Field((), description="Keyword of the time of day, for headers where the first has only the date.")
-    format: Literal["iso", "mjd", "jd"] = Field("iso", description="How it is written; ISO texts may end in an offset.")
-    offset: float = Field(
+    pattern: Pattern = Field("", description=_PATTERN)
+    format: str = Field(
+        "iso",
+        description="How it is written: 'iso' (which may end in an offset), 'mjd', 'jd', 'unix' (seconds since 1970), "
+        "or the letters of strptime such as '%Y%m%dT%H%M%S'.",
+    )
+    offset: float | Expression = Field(
         0.0,
-        ge=-14,
-        le=14,
-        description="Local time minus UTC for clocks that say nothing of it.",
+        description="Local time minus UTC for clocks that say nothing of it; a number or an expression over cards.",
         json_schema_extra={"unit": "h"},
     )
     unknown: tuple[Card, ...] = Field((), description="Values that mean 'not known'; empty text always does.")
+
+    @field_validator("format")
+    @classmethod
+    def _written(cls, form: str) -> str:
+        if form not in ("iso", "mjd", "jd", "unix") and "%" not in form:
+            raise ValueError(f"should be 'iso', 'mjd', 'jd', 'unix' or a form such as '%Y%m%dT%H%M%S', not {form!r}")
+        return form
+
+    @field_validator("offset")
+    @classmethod
+    def _clock(cls, offset: float | str) -> float | str:
+        if not isinstance(offset, str) and not -14 <= offset <= 14:
+            raise ValueError(f"should be from -14 to 14 h, not {offset:g}")
+        return offset
+
+
+def _moments(value: Any) -> Any:
+    if isinstance(value, list | tuple) and value and all(isinstance(item, dict | Moment) for item in value):
+        return value
+    return ({"keyword": value} if isinstance(value, str | list | tuple) else value,)
 
 
 def _section_rule(value: Any) -> Any:
@@ -134,20 +256,36 @@ class SectionRule(_Rule):
     )
 
 
+def _linearity(value: Any) -> Any:
+    if isinstance(value, list | tuple) and value and all(isinstance(item, int | float) for item in value):
+        return ({"value": value},)
+    return value
+
+
 NumberRule = Annotated[Number, _shorthand((int, float))]
 TextRule = Annotated[Text, _shorthand(())]
-MomentRule = Annotated[Moment, _shorthand(())]
+MomentRule = Annotated[tuple[Moment, ...], BeforeValidator(_moments)]
 RegionRule = Annotated[SectionRule, BeforeValidator(_section_rule)]
 
 
 class FrameRules(_Rule):
     """Quantities of `Frame`, each with the rule that finds it."""
 
+    detector: TextRule | None = Field(None, description="Name of the chip, for cameras with several.")
+    exposure: TextRule | None = Field(
+        None, description="What frames of several detectors that opened together have in common, and no others."
+    )
     filter: TextRule | None = Field(None, description="Name of the filter.")
     target: TextRule | None = Field(None, description="Name of what was looked at.")
     exptime: NumberRule | None = Field(None, description="Exposure time.", json_schema_extra={"unit": "s"})
-    start: MomentRule | None = Field(None, description="Start of the exposure, UTC.")
+    start: MomentRule | None = Field(
+        None,
+        description="Start of the exposure, UTC. A list of rules: the first whose cards hold a date counts.",
+    )
     mid: MomentRule | None = Field(None, description="Middle of the exposure, UTC; else start plus half the exposure.")
+    end: MomentRule | None = Field(
+        None, description="End of the exposure, UTC, for headers without a start: it lies an exposure time before."
+    )
     ra: NumberRule | None = Field(
         None, description="Right ascension of the pointing.", json_schema_extra={"unit": "deg"}
     )
@@ -164,6 +302,16 @@ class FrameRules(_Rule):
     saturation: NumberRule | None = Field(
         None, description="Raw level from which a pixel is not linear.", json_schema_extra={"unit": "adu"}
     )
+    linearity: Annotated[tuple[LinearityCase, ...], BeforeValidator(_linearity)] = Field(
+        (),
+        description="Response of the chip: c0, c1, ... of x (c0 + c1 x + ...) with x in adu above the bias, or a list "
+        "of cases of which the first that holds counts.",
+    )
+    dark_current: NumberRule | None = Field(
+        None,
+        description="Dark current of a pixel as it was read out, for nights without dark frames.",
+        json_schema_extra={"unit": "electron/s"},
+    )
     trim: RegionRule | None = Field(None, description="The light-sensitive pixels; else the whole image.")
     overscan: RegionRule | None = Field(None, description="Pixels read without light.")
 
@@ -176,13 +324,74 @@ class SiteRules(_Rule):
     height: NumberRule = Field(description="Height above the sea.", json_schema_extra={"unit": "m"})
 
 
-class KindRule(_Rule):
+class Part(_Occasion, _Sourced):
+    """A piece of the image that is a frame of its own: the half under one filter, or what a crop leaves."""
+
+    section: FitsSection = Field(description="Where it lies in the image, '[x1:x2,y1:y2]'. All of it counts as lit.")
+    name: str = Field("", description="Its name, which rules can ask for as the fact 'part'.")
+
+
+class Spared(_Occasion):
+    """Masters that some detectors do without."""
+
+    kinds: tuple[str, ...] = Field(description="Kinds of master that are not needed, such as 'bias'.")
+
+    @field_validator("kinds")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in kinds:
+            if kind not in CALIBRATION_KINDS:
+                raise ValueError(f"{kind!r} is no kind of master; kinds are {', '.join(CALIBRATION_KINDS)}")
+        return kinds
+
+
+class Placeholder(_Occasion):
+    """Values that stand in a header without being true."""
+
+    of: tuple[str, ...] = Field(description="Which quantities of `Frame` are unknown then, such as 'ra' and 'dec'.")
+    why: str = Field("", description="What the notes say; else the cards that gave it away.")
+
+    @field_validator("of")
+    @classmethod
+    def _quantities(cls, of: tuple[str, ...]) -> tuple[str, ...]:
+        for name in of:
+            if name not in FRAME_FIELDS:
+                raise ValueError(f"frames have no {name!r}{_nearest(name, FRAME_FIELDS)}")
+        return of
+
+
+class AmplifierRule(_Rule):
+    """One readout channel; the image is put together from the lit pixels of all."""
+
+    name: str = Field("", description="Its name.")
+    when: Condition = Field({}, description="Header cards or facts that must be so for it to have been read.")
+    hdu: int | Literal["each"] | None = Field(
+        None,
+        description="Index of the HDU with its pixels; 'each' for one in every HDU with an image; else the frame's.",
+    )
+    data: RegionRule | None = Field(None, description="Its light-sensitive pixels; else the whole image.")
+    overscan: RegionRule | None = Field(None, description="Its pixels read without light.")
+    place: RegionRule | None = Field(
+        None,
+        description="Where its pixels lie on the detector, as DETSEC has it: unbinned, reversed where the amplifier "
+        "reads the other way. Else amplifiers keep their order, and overscans between them are moved to the end.",
+    )
+    gain: NumberRule | None = Field(
+        None, description="Its gain, if not that of the frame.", json_schema_extra={"unit": "electron/adu"}
+    )
+    read_noise: NumberRule | None = Field(
+        None, description="Its read noise, if not that of the frame.", json_schema_extra={"unit": "electron"}
+    )
+
+
+class KindRule(_Occasion):
     """One rule that says what a frame is; the first rule that fits counts."""
 
     kind: str = Field(description=f"One of {', '.join(KINDS)}.")
     variant: str = Field("", description="A finer kind not to be mixed with others, such as 'sky' and 'dome' flats.")
-    when: Condition = Field({}, description="Header cards that must be so; none means any header.")
-    file: str = Field("", description="Pattern of the file name, or of the whole path if it holds a '/'.")
+    file: str = Field(
+        "", description="Pattern of the file name such as 'flat*', or of the whole path if it holds a '/': '*/DARK/*'."
+    )
 
     @field_validator("kind")
     @classmethod
@@ -196,17 +405,34 @@ class CameraDefinition(_Rule):
     """One camera: how its files are known, what each header card means, and what calibrations must match."""
 
     name: str = Field(min_length=1, description="Name of the camera, as `Frame.instrument` has it.")
-    hdu: int | Literal["first"] = Field(
-        "first", description="Index of the HDU with the image; 'first' is the first with an image, packed or not."
+    hdu: int | Literal["first", "each"] = Field(
+        "first",
+        description="Index of the HDU with the image; 'first' is the first with an image, packed or not; 'each': every "
+        "image is a frame of its own. Cards that an extension lacks are looked for in the primary header.",
     )
     identity: Condition = Field(
         {}, description="Cards that only files of this camera have; all must agree. None: any file is its own."
     )
     kinds: tuple[KindRule, ...] = Field((), description="What a frame is, by the first rule that fits; else 'unknown'.")
+    parts: tuple[Part, ...] = Field(
+        (), description="Pieces of the image that are frames of their own; all that hold. None: the whole image."
+    )
+    amplifiers: tuple[AmplifierRule, ...] = Field(
+        (), description="Readout channels, where there are several; all that hold."
+    )
+    simultaneous: bool = Field(
+        False,
+        description="Whether several detectors expose at once. Frames whose exposures overlap then belong together, "
+        "unless `frame.exposure` says which do.",
+    )
     frame: FrameRules = Field(FrameRules(), description="Quantity to keyword.")
+    placeholders: tuple[Placeholder, ...] = Field((), description="Values that stand in headers without being true.")
     site: SiteRules | None = Field(None, description="Where the telescope stands.")
     setup: dict[str, TextRule] = Field(
         {}, description="What calibrations must share with a frame: a name of yours to a card, such as the binning."
+    )
+    spared: tuple[Spared, ...] = Field(
+        (), description="Masters that a frame does without: a correction that would take one leaves the frame as it is."
     )
     match: dict[str, tuple[str, ...]] = Field(
         {}, description="Kind of master to the attributes of `Frame` it must share, where the usual ones will not do."
@@ -214,12 +440,22 @@ class CameraDefinition(_Rule):
     example: dict[Keyword, Card] = Field(
         description="Cards of a typical science frame, NAXIS1 and NAXIS2 with them: what simulations and tests use."
     )
+    example_hdus: tuple[dict[Keyword, Card], ...] = Field(
+        (), description="Cards of each extension of the example, for cameras that keep an amplifier in each."
+    )
+    more_examples: tuple[dict[Keyword, Card], ...] = Field(
+        (), description="What differs in the example of each further detector."
+    )
+
+    def all_examples(self) -> list[dict[str, Card]]:
+        """Give the cards of the example of each detector."""
+        return [self.example, *(self.example | more for more in self.more_examples)]
 
     @field_validator("hdu", mode="before")
     @classmethod
     def _index(cls, hdu: Any) -> Any:
-        if hdu != "first" and not (isinstance(hdu, int) and hdu >= 0):
-            raise ValueError(f"should be 'first' or a number from 0, not {hdu!r}")
+        if hdu not in ("first", "each") and not (isinstance(hdu, int) and hdu >= 0):
+            raise ValueError(f"should be 'first', 'each' or a number from 0, not {hdu!r}")
         return hdu
 
     @field_validator("match")
