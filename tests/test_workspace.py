@@ -23,15 +23,16 @@ CORE = ROOT / "core" / "src" / "albireo"
 
 # The rooms of the core from the ground up. A module imports only from rows above its own in this list.
 ROOMS = (
-    ("frames", "toml_lines"),
-    ("headers", "times", "sources", "images", "pixels", "definition", "tasks"),
+    ("frames", "toml_lines", "expressions"),
+    ("headers", "times", "sources", "images", "pixels", "definition", "tasks", "exposures", "pointing"),
     ("pixelwise", "curves", "results"),
     ("roles",),
     ("hookspecs", "declarative", "executors", "jobs"),
-    ("registry", "builtin", "stack"),
+    ("registry", "builtin", "stack", "survey"),
     ("recipe", "store", "scaffold"),
     ("plan", "schema"),
     ("run",),
+    ("inspection",),
     ("cli",),
 )
 # The simulator and the kit stand beside the rooms. Two commands call them, when they are called.

@@ -231,7 +231,7 @@ def test_no_header_does_worse_than_a_frame_error(camera, cards):
     header = fits.Header({"NAXIS": 2, "NAXIS1": 30, "NAXIS2": 20, **cards})
     stage.owns(header, Path("/junk.fits"))
     with suppress(FrameError):
-        frame = stage.frame(header, Path("/junk.fits"), 0)
+        (frame,) = stage.from_header(header, Path("/junk.fits"))
         assert frame.shape == (20, 30)
         mjd_to_iso(frame.mid)
 
@@ -501,6 +501,12 @@ NAXIS1 = 10
 """
 
 
+NO_KEYWORD = (
+    "is no FITS keyword (at most eight capitals, digits, '-' and '_') and none of the facts file, folder, size, hdu, "
+    "part, detector, kind, filter"
+)
+
+
 def test_everything_that_is_wrong_with_a_definition_is_told_at_once(tmp_path):
     path = tmp_path / "wrong.toml"
     path.write_text(WRONG)
@@ -511,19 +517,21 @@ def test_everything_that_is_wrong_with_a_definition_is_told_at_once(tmp_path):
     assert sorted(line.strip() for line in problems) == sorted(
         [
             "colour: there is no such key; "
-            "keys here are name, hdu, identity, kinds, frame, site, setup, match, example",
-            "hdu: should be 'first' or a number from 0, not 'second'",
-            "identity.telescop: 'telescop' is no FITS keyword: at most eight capitals, digits, '-' and '_'",
+            "keys here are name, hdu, identity, kinds, parts, amplifiers, simultaneous, frame, placeholders, site, setup, "
+            "spared, match, example, example_hdus, more_examples",
+            "hdu: should be 'first', 'each' or a number from 0, not 'second'",
+            f"identity.telescop: 'telescop' {NO_KEYWORD}",
             "kinds.1.kind: 'sience' is no kind of frame; did you mean 'science'?; "
-            "kinds are science, bias, dark, flat, other, unknown",
-            "frame.filtre: there is no such key; did you mean 'filter'?; keys here are filter, target, exptime, start, "
-            "mid, ra, dec, airmass, temperature, scale, gain, read_noise, saturation, trim, overscan",
-            "frame.exptime.keyword.1: 'exptime' is no FITS keyword: at most eight capitals, digits, '-' and '_'",
+            "kinds are science, bias, dark, flat, sky, other, unknown",
+            "frame.filtre: there is no such key; did you mean 'filter'?; keys here are detector, exposure, filter, "
+            "target, exptime, start, mid, end, ra, dec, airmass, temperature, scale, gain, read_noise, saturation, "
+            "linearity, dark_current, trim, overscan",
+            f"frame.exptime.keyword.1: 'exptime' {NO_KEYWORD}",
             "frame.exptime.unti: there is no such key; did you mean 'unit'?; "
-            "keys here are keyword, value, default, unit, times, unknown, source",
+            "keys here are keyword, value, default, cases, unit, times, pattern, unknown, source, certainty",
             "frame.trim.value: section rows 0:5, columns 0:0 is empty or outside the image; "
             "it needs 0 <= start < stop on both axes",
-            "frame.ra.unit: input should be '', 'hms', 'dms', 'west', 'K' or 'altitude', not 'hours'",
+            "frame.ra.unit: input should be '', 'hms', 'dms', 'west', 'K', 'altitude', 'adu', 'ms', 'us' or 'min', not 'hours'",
             "match: frames have no 'filtr'; did you mean 'filter'?",
             "example: NAXIS2 missing; give the size of the raw image",
         ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "frames": ("Amplifier", "Frame", "FrameError", "Frames", "Section", "Tile", "iso_to_mjd", "mjd_to_iso"),
+    "exposures": ("group_by_overlap",),
     "sources": ("PSF", "Background", "Sources", "Transform"),
     "images": (
         "MASKED",
@@ -46,7 +47,7 @@ _HOMES = {
         "Stage",
         "Strip",
     ),
-    "declarative": ("DeclarativeInstrument",),
+    "declarative": ("Cards", "DeclarativeInstrument"),
     "definition": ("CameraDefinition", "load_definition"),
     "hookspecs": ("hookimpl",),
     "registry": ("Registry",),
@@ -59,9 +60,11 @@ __all__ = [*sorted(_WHERE), "__version__"]
 
 if TYPE_CHECKING:
     from albireo.curves import Ensemble as Ensemble
+    from albireo.declarative import Cards as Cards
     from albireo.declarative import DeclarativeInstrument as DeclarativeInstrument
     from albireo.definition import CameraDefinition as CameraDefinition
     from albireo.definition import load_definition as load_definition
+    from albireo.exposures import group_by_overlap as group_by_overlap
     from albireo.frames import Amplifier as Amplifier
     from albireo.frames import Frame as Frame
     from albireo.frames import FrameError as FrameError

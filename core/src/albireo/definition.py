@@ -186,7 +186,9 @@ class Text(_Rule):
     drop: tuple[str, ...] = Field((), description="Values left out of a join, unless all are.")
     pattern: Pattern = Field("", description=_PATTERN)
     values: dict[str, str] = Field(
-        {}, description="Header value (may hold '*', the first that fits) to our name for it."
+        {},
+        description="Header value (may hold '*', the first that fits) to our name for it; an empty name means that the "
+        "card says nothing.",
     )
     default: str = Field("", description="Used where the header has no value.")
     unknown: tuple[Card, ...] = Field((), description="Values that mean 'not known'; empty text always does.")

@@ -231,6 +231,8 @@ class Frame(_Record):
         Electrons per second and pixel of this frame, for cameras without dark frames; NaN if unknown.
     site : tuple of float or None
         Longitude (east, deg), latitude (deg), height (m).
+    spared : tuple of str
+        Kinds of master that this detector does without, such as the bias of differences of reads.
     setup : tuple of (str, str)
         What calibrations must share with this frame: binning, subframe, readout mode, dichroic.
     exposure : str
@@ -264,6 +266,7 @@ class Frame(_Record):
     linearity: tuple[float, ...] = ()
     dark_current: float = nan
     site: tuple[float, float, float] | None = None
+    spared: tuple[str, ...] = ()
     setup: tuple[tuple[str, str], ...] = ()
     exposure: str = ""
     name: str = ""
@@ -304,6 +307,7 @@ class Frame(_Record):
         known = dict(values)
         known["shape"] = tuple(known["shape"])
         known["linearity"] = tuple(known["linearity"])
+        known["spared"] = tuple(known["spared"])
         known["tiles"] = tuple(
             Tile(
                 **{

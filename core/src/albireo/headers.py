@@ -11,6 +11,7 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.wcs import WCS
 
-__all__ = ["celestial_wcs", "read_header", "sexagesimal"]
+__all__ = ["celestial_wcs", "read_header", "sexagesimal", "walk_headers"]
 
 BLOCK = 2880
 _WCS_CARD = re.compile(
@@ -53,6 +54,34 @@ def read_header(path: str | Path, hdu: int | None = None) -> tuple[int, Header]:
     FrameError
         If the file is no FITS file, is truncated, or has no such image.
     """
+    count = 0
+    for index, header, image in walk_headers(path):
+        count = index + 1
+        if index == hdu and not image:
+            raise FrameError(f"HDU {hdu} of {path} holds no image; hdu = 'first' finds the one that does")
+        if image and hdu in (None, index):
+            return index, header
+    wanted = "no image" if hdu is None else f"no HDU {hdu}"
+    raise FrameError(f"{path} holds {wanted}; it has {count} HDU{'s' * (count != 1)}")
+
+
+def walk_headers(path: str | Path) -> Iterator[tuple[int, Header, bool]]:
+    """Go through the headers of a file, touching no pixel.
+
+    Yields
+    ------
+    int
+        Index of the HDU.
+    Header
+        BITPIX, NAXIS, NAXIS1 and NAXIS2 are those of the image, also where it is packed.
+    bool
+        Whether it holds an image.
+
+    Raises
+    ------
+    FrameError
+        If the file is no FITS file or is truncated.
+    """
     from astropy.io import fits
 
     try:
@@ -74,18 +103,13 @@ def read_header(path: str | Path, hdu: int | None = None) -> tuple[int, Header]:
                         raise FrameError(
                             f"{path} is truncated: its packed bytes end too early; copy it again"
                         ) from None
-                    wanted = "no image" if hdu is None else f"no HDU {hdu}"
-                    raise FrameError(f"{path} holds {wanted}; it has {index} HDU{'s' * (index != 1)}") from None
+                    return
                 end = stream.tell() + _data_bytes(header)
                 if size is not None and end > size:
                     raise FrameError(
                         f"{path} is truncated: HDU {index} should end at byte {end}, the file has {size}; copy it again"
                     )
-                image = _image_header(header)
-                if index == hdu or (hdu is None and image):
-                    if not image:
-                        raise FrameError(f"HDU {hdu} of {path} holds no image; hdu = 'first' finds the one that does")
-                    return index, header
+                yield index, header, _image_header(header)
                 stream.seek(end + (-end) % BLOCK)
                 index += 1
     except (OSError, ValueError, TypeError, KeyError, EOFError, fits.VerifyError) as error:
@@ -111,7 +135,8 @@ def _image_header(header: Header) -> bool:
             if f"Z{key}" in header:
                 header[key] = header[f"Z{key}"]
         return True
-    return int(header.get("NAXIS", 0)) >= 2 and header.get("XTENSION", "IMAGE").strip() == "IMAGE"
+    axes = [int(header[f"NAXIS{axis}"]) for axis in range(1, int(header.get("NAXIS", 0)) + 1)]
+    return len(axes) >= 2 and math.prod(axes) > 0 and header.get("XTENSION", "IMAGE").strip() == "IMAGE"
 
 
 def sexagesimal(text: str) -> float | None:

@@ -52,7 +52,7 @@ def header(shape=(3080, 3128), **changes):
 
 
 def understood(stage, name="lmi.0042.fits", **changes):
-    return stage.frame(header(**changes), Path("/night", name), 0)
+    return stage.from_header(header(**changes), Path("/night", name))[0]
 
 
 # --- whose file it is -------------------------------------------------------------------------------------------------

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from albireo import DeclarativeInstrument, Frame, FrameError, Instrument, hookimpl
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
+from albireo import Cards, DeclarativeInstrument, Frame, FrameError, Instrument, hookimpl
 
 __all__ = ["LMI", "instruments"]
 
@@ -28,20 +24,20 @@ class LMI(DeclarativeInstrument, name="lmi"):
 
     definition = "lmi.toml"
 
-    def frame(self, header: Header, path: Path, hdu: int) -> Frame:
-        """Turn one header into a frame.
+    def adapt(self, frame: Frame, cards: Cards) -> Frame:
+        """Refuse what was read through several amplifiers.
 
         Raises
         ------
         FrameError
-            If the chip was read through several amplifiers, or a value cannot be understood.
         """
-        amplifiers = header.get("NUMAMP", 1)
+        amplifiers = cards.get("NUMAMP", 1)
         if isinstance(amplifiers, int | float) and amplifiers > 1:
             raise FrameError(
-                f"{path}: read through {amplifiers:g} amplifiers (NUMAMP); only frames read through one can be reduced"
+                f"{frame.path}: read through {amplifiers:g} amplifiers (NUMAMP); only frames read through one can be "
+                "reduced"
             )
-        return super().frame(header, path, hdu)
+        return frame
 
     @classmethod
     def recipe(cls) -> str:
