@@ -256,6 +256,14 @@ def test_the_recipe_counts_more_than_the_header_and_the_frame_says_so(camera, ni
     )
 
 
+def test_dark_current_and_scale_of_the_recipe_count_for_each_detector(camera, night):
+    text = '[frame]\ndetector = "CHIP"\ndark_current = "DARK"\nscale = 0.4'
+    stage = camera(text, dark_current={"a": 0.5}, scale=0.3)
+    first, second = (one(stage, night({"CHIP": chip, "DARK": 2.0})) for chip in "ab")
+    assert (first.dark_current, second.dark_current, first.scale) == (0.5, 2.0, 0.3)
+    assert first.notes[-1] == "dark current 0.5 e-/s from the recipe; the header says 2"
+
+
 def test_a_constant_counts_more_than_the_header_and_a_default_less(camera, night):
     frame = one(camera(GAIN), night({"GAIN": 4.95, "RN": 8.5}))
     assert (frame.gain, frame.read_noise, frame.saturation) == (4.95, 9.0, 60000.0)
@@ -291,6 +299,14 @@ def test_a_filter_is_text_found_by_falling_back_joining_and_renaming(camera, nig
     rule = '{ keyword = ["FILTERS", ["FILTER1", "FILTER2"]], drop = ["OPEN"], unknown = ["unset"]'
     stage = camera(f'[frame]\nfilter = {rule}, values = {{ "H-ALPHA*" = "Ha" }} }}')
     assert one(stage, night(cards)).filter == text
+
+
+def test_a_value_renamed_to_nothing_says_nothing(camera, night):
+    values = '{ "SN-1" = "C1", r = "C2", "*" = "" }'
+    stage = camera(f'[frame]\ndetector = {{ keyword = ["SERIAL", "FILTER"], default = "none", values = {values} }}')
+    for cards, name in (({"SERIAL": "SN-1", "FILTER": "r"}, "C1"), ({"SERIAL": "SN-7", "FILTER": "r"}, "C2")):
+        assert one(stage, night(cards)).detector == name
+    assert one(stage, night({"SERIAL": "SN-7", "FILTER": "x"})).detector == "none"
 
 
 def test_the_setup_holds_what_calibrations_must_share(camera, night):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.wcs import WCS
 
-__all__ = ["celestial_wcs", "read_header", "sexagesimal", "walk_headers"]
+__all__ = ["celestial_wcs", "identifying_header", "read_header", "sexagesimal", "walk_headers"]
 
 BLOCK = 2880
 _WCS_CARD = re.compile(
@@ -63,6 +63,26 @@ def read_header(path: str | Path, hdu: int | None = None) -> tuple[int, Header]:
             return index, header
     wanted = "no image" if hdu is None else f"no HDU {hdu}"
     raise FrameError(f"{path} holds {wanted}; it has {count} HDU{'s' * (count != 1)}")
+
+
+def identifying_header(path: str | Path) -> Header:
+    """Give the cards by which a camera knows its files: those of the first image, and what only the primary header has.
+
+    Packed files have all cards in an extension; files of several amplifiers name the camera in the primary header.
+
+    Raises
+    ------
+    FrameError
+        If the file is no FITS file, is truncated before its first image, or holds none.
+    """
+    primary: Header | None = None
+    for index, header, image in walk_headers(path):
+        if image:
+            if primary is not None:
+                header.extend(primary, unique=True)
+            return header
+        primary = header if index == 0 else primary
+    raise FrameError(f"{path} holds no image")
 
 
 def walk_headers(path: str | Path) -> Iterator[tuple[int, Header, bool]]:

@@ -70,7 +70,8 @@ class OPTICAM(DeclarativeInstrument, name="opticam"):
             return camera
         rule = camera.frame.detector
         assert rule is not None
-        rule = rule.model_copy(update={"values": {**self.cameras, **rule.values}})
+        # First in order, and not overruled.
+        rule = rule.model_copy(update={"values": {**self.cameras, **rule.values, **self.cameras}})
         return camera.model_copy(update={"frame": camera.frame.model_copy(update={"detector": rule})})
 
     def adapt(self, frame: Frame, cards: Cards) -> Frame:
