@@ -11,11 +11,13 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from albireo.airmass import airmass
 from albireo.declarative.cards import Cards, agrees
 from albireo.declarative.reading import Image, Reading
 from albireo.definition import CameraDefinition, load_definition
@@ -187,7 +189,7 @@ class DeclarativeInstrument(Instrument):
         for group in groups:
             reading = Reading(self.camera, self, path, group, primary)
             for part in reading.parts():
-                frames.append(self.adapt(reading.frame(part), reading.cards))
+                frames.append(_with_airmass(self.adapt(reading.frame(part), reading.cards)))
         return tuple(frames)
 
     def adapt(self, frame: Frame, cards: Cards) -> Frame:
@@ -289,6 +291,17 @@ class DeclarativeInstrument(Instrument):
             warnings.simplefilter("ignore")
             wcs = celestial_wcs(read_header(frame.path, hdu)[1])
         return wcs if wcs is None or not frame.tiles else _on_tile(wcs, frame.tiles[0])
+
+
+def _with_airmass(frame: Frame) -> Frame:
+    """Work out the airmass of a frame of the sky whose header does not tell it."""
+    if frame.kind not in ("science", "sky") or isfinite(frame.airmass):
+        return frame
+    value = airmass(frame.ra, frame.dec, frame.mid, frame.site)
+    if not isfinite(value):
+        return frame
+    note = "airmass worked out for the middle of the exposure, from pointing and site: the header has none"
+    return frame.replace(airmass=value, notes=(*frame.notes, note))
 
 
 def _header(cards: dict[str, Any]) -> Header:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +21,6 @@ from albireo import (
     hookimpl,
     mjd_to_iso,
 )
-from albireo_opticam.airmass import airmass
 from albireo_opticam.coadds import SECONDS_PER_DAY, Coadding, exposures_in, of_several
 from albireo_opticam.doubts import NOMINAL_GAIN, doubts
 from albireo_opticam.names import file_name, trigger
@@ -75,7 +74,7 @@ class OPTICAM(DeclarativeInstrument, name="opticam"):
         return camera.model_copy(update={"frame": camera.frame.model_copy(update={"detector": rule})})
 
     def adapt(self, frame: Frame, cards: Cards) -> Frame:
-        """Add what takes more than one card: kind by the recipe, co-adding, clock, airmass, trigger, and doubts.
+        """Add what takes more than one card: kind by the recipe, co-adding, clock, trigger, and doubts.
 
         Raises
         ------
@@ -92,7 +91,6 @@ class OPTICAM(DeclarativeInstrument, name="opticam"):
         days = self.clock / SECONDS_PER_DAY
         frame = frame.replace(start=frame.start + days, mid=frame.mid + days)
         return frame.replace(
-            airmass=nan if frame.site is None else airmass(frame.mid, frame.ra, frame.dec, frame.site),
             exposure=trigger(str(cards.get("FILENAME", "")), Path(frame.path).name),
         )
 
