@@ -1,26 +1,28 @@
 """Corrections that act on each pixel by itself, and how several of them run as one pass.
 
-Overscan, bias, dark, gain and flat all have one form: subtract something, multiply or divide by something. A
-correction of that form states its `Terms`; `apply_terms` then runs any number of them over the image strip by strip,
-so that every pixel travels through the caches once, and carries the variance along:
+Overscan, bias, linearity, dark, gain and flat all have one form: subtract something, put the counts on a straight
+line, multiply or divide by something. A correction of that form states its `Terms`; `apply_terms` then runs any number
+of them over the image strip by strip, so that every pixel travels through the caches once, and carries the variance
+along:
 
-====================  =======================================================
-operation             variance
-====================  =======================================================
-subtract ``o``        ``V + V_o``
-multiply by ``m``     ``V m**2``
-divide by ``d``       ``(V + out**2 V_d) / d**2`` (``out`` is the result)
-====================  =======================================================
+============================  =======================================================
+operation                     variance
+============================  =======================================================
+subtract ``o``                ``V + V_o``
+linearise by ``t(x)``         ``V t'(x)**2``
+multiply by ``m``             ``V m**2``
+divide by ``d``               ``(V + out**2 V_d) / d**2`` (``out`` is the result)
+============================  =======================================================
 
-The variance begins with `albireo.images.initial_variance` at the moment the electronic pedestal is gone and before
-anything that light or dark current left is taken away, whatever order the recipe has.
+The variance begins with `albireo.images.initial_variance` at the moment the electronic pedestal is gone and the counts
+are linear, and before anything that light or dark current left is taken away, whatever order the recipe has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -47,7 +49,7 @@ CROP_KEY = "CROPSEC"
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What one correction does to each pixel: crop, then subtract, then multiply, then divide, then flag.
+    """What one correction does to each pixel: crop, subtract, linearise, multiply, divide and flag, in this order.
 
     A plane has the shape the image has at this point, after the term's own ``crop``. A plane with the shape of the
     raw image (`Frame.shape`) is good as well, and is cut like the image was.
@@ -64,6 +66,10 @@ class Terms:
         Multiplies what is subtracted, and its square the variance of it; for a dark of another exposure time.
     pedestal : bool
         True if what is subtracted is electronic (overscan, bias) and has no photon noise.
+    linearity : tuple of float
+        Coefficients c0, c1, ...: counts x become ``x (c0 + c1 x + c2 x**2 + ...)``. Empty where they are linear.
+    nonlinear_above : float
+        Counts above it, before they are linearised, are flagged `Flag.NON_LINEAR`.
     multiply : float or ndarray
         Taken as exact.
     divide : float or ndarray
@@ -81,6 +87,8 @@ class Terms:
     subtract_variance: Plane = 0.0
     subtract_scale: float = 1.0
     pedestal: bool = False
+    linearity: tuple[float, ...] = ()
+    nonlinear_above: float = inf
     multiply: Plane = 1.0
     divide: Plane = 1.0
     divide_variance: Plane = 0.0
@@ -89,7 +97,11 @@ class Terms:
 
     @property
     def starts_noise(self) -> bool:
-        """Whether the noise of the raw counts must be known before this correction."""
+        """Whether the noise of the raw counts must be known before this correction.
+
+        Not for linearity: electrons are counted before the electronics bends their number, so that it is the linear
+        counts whose photon noise is that of Poisson.
+        """
         if self.pedestal:
             return False
         return not (_is(self.subtract, 0.0) and _is(self.multiply, 1.0) and _is(self.divide, 1.0))
@@ -186,6 +198,7 @@ def apply_terms(picture: CCDData, frame: Frame, terms: Sequence[Terms], *, last:
                     v += initial_variance(x, _rows(gain, strip), _rows(read_noise, strip), out=spare)
                     begun = True
                 _subtract(x, v, term, strip, spare)
+                _linearise(x, v, term, bits, spare, mark)
                 _multiply(x, v, term, strip, spare)
                 _divide(x, v, term, strip, spare, mark)
                 if term.flags is not None:
@@ -207,6 +220,35 @@ def _subtract(
         x -= _scaled(_rows(term.subtract, strip), term.subtract_scale, spare)
     if v is not None and not _is(term.subtract_variance, 0.0):
         v += _scaled(_rows(term.subtract_variance, strip), term.subtract_scale**2, spare)
+
+
+def _linearise(
+    x: NDArray[np.float32],
+    v: NDArray[np.float32] | None,
+    term: Terms,
+    bits: NDArray[np.uint16],
+    spare: NDArray[np.float32],
+    mark: NDArray[np.bool_],
+) -> None:
+    if term.nonlinear_above < inf:
+        np.greater(x, term.nonlinear_above, out=mark)
+        if mark.any():
+            bits[mark] |= np.uint16(Flag.NON_LINEAR)
+    if not term.linearity:
+        return
+    if v is not None:
+        slope = _polynomial(x, [power * c for power, c in enumerate(term.linearity, 1)], spare)
+        v *= np.square(slope, out=slope)
+    x *= _polynomial(x, term.linearity, spare)
+
+
+def _polynomial(x: NDArray[np.float32], coefficients: Sequence[float], out: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Evaluate c0 + c1 x + c2 x**2 + ... by Horner's rule."""
+    out[...] = coefficients[-1]
+    for coefficient in coefficients[-2::-1]:
+        out *= x
+        out += coefficient
+    return out
 
 
 def _multiply(

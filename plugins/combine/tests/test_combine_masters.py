@@ -236,3 +236,20 @@ def test_real_bias_frames_have_the_noise_of_their_differences():
     difference = even.data - odd.data
     pull = (difference - np.median(difference)) / np.sqrt(variance_of(even) + variance_of(odd))
     assert np.percentile(np.abs(pull), 68.3) == pytest.approx(1.0, abs=0.1)
+
+
+def test_sky_frames_are_scaled_like_flats_and_frames_without_a_pixel_leave_it_to_the_others(rng):
+    response, data = flats(rng, (4000.0, 5000.0, 6000.0, 5500.0, 4500.0))
+    data[1, 30:40] = np.nan
+    data[3, 35:50, 20:60] = np.nan
+    master = Combine(kind="sky").build(MemoryStack(data))
+    assert str(master.unit) == ""
+    assert np.median(master.data) == pytest.approx(1.0, abs=1e-6)
+    assert np.isfinite(master.data).all()
+    pull = (master.data / response / np.mean(master.data / response) - 1) / (np.sqrt(variance_of(master)) / response)
+    for part in (pull, pull[30:40], pull[35:40, 20:60]):
+        assert part.std() == pytest.approx(pull_width(5), rel=max(0.05, 4 / np.sqrt(2 * part.size)))
+    assert master.meta["MISSING"] == 10 * SHAPE[1] + 15 * 40
+    assert (master.meta["LEVELMIN"], master.meta["LEVELMAX"]) == pytest.approx((2000.0, 3000.0), rel=0.01)
+    with pytest.raises(FrameError, match=r"sky frame 000\.fits has the level"):
+        Combine(kind="sky").build(MemoryStack(-data))

@@ -12,7 +12,6 @@ from pydantic import Field
 
 from albireo import Cards, DeclarativeInstrument, Frame, FrameError, Instrument, hookimpl, iso_to_mjd
 from albireo_rimas import optics, pointing, timing
-from albireo_rimas.airmass import airmass
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -68,7 +67,7 @@ class RIMAS(DeclarativeInstrument, name="rimas"):
         return named or super().owns(header, path)
 
     def adapt(self, frame: Frame, cards: Cards) -> Frame:
-        """Add filter, times, saturation, crop epoch and airmass.
+        """Add filter, times, saturation and crop epoch.
 
         Raises
         ------
@@ -92,7 +91,7 @@ class RIMAS(DeclarativeInstrument, name="rimas"):
                 "EXPTIMEE, nor NFRAMES and FRTIME with a REDXMODE that has a rule"
             )
         saturation, spoken = self._saturation(frame, cards)
-        frame = frame.replace(
+        return frame.replace(
             filter=optics.compose(_text(cards, "FILTER3"), _text(cards, optics.WHEELS[frame.detector])),
             exptime=when.exptime,
             mid=when.mid,
@@ -100,11 +99,6 @@ class RIMAS(DeclarativeInstrument, name="rimas"):
             setup=(*frame.setup, ("crop", _crop(frame))),
             notes=(*frame.notes, *when.notes, *spoken),
         )
-        if isfinite(frame.airmass):
-            return frame
-        computed = airmass(frame.ra, frame.dec, frame.mid, frame.site)
-        note = "airmass computed for the middle of the exposure from RA-D, DEC-D and the site: the header has none"
-        return frame.replace(airmass=computed, notes=(*frame.notes, note)) if isfinite(computed) else frame
 
     def _saturation(self, frame: Frame, cards: Cards) -> tuple[float, list[str]]:
         """Give the level at which a frame of this mode saturates, and what to note."""
@@ -129,13 +123,10 @@ class RIMAS(DeclarativeInstrument, name="rimas"):
             header["SATURATE"] = frame.saturation + self.pedestal
         return header
 
-    def wcs(self, frame: Frame) -> WCS | None:
-        """Give the coordinates of the header if it has any, else a guess from the pointing; see `pointing`."""
+    def guess(self, frame: Frame) -> WCS | None:
+        """Give coordinates from the pointing; see `pointing`."""
         from astropy.io import fits
 
-        own = super().wcs(frame)
-        if own is not None:
-            return own
         header = fits.getheader(frame.path, frame.hdu)
         return pointing.pointing_wcs(frame, timing.number(Cards([header]), "ROT"))
 

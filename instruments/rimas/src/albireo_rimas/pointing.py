@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["OFFSETS", "ROTATIONS", "Offset", "Rotation", "offset", "pointing_wcs", "rotation"]
 
 
+GUESS = "guess from the pointing"
+"""WCSNAME of coordinates that were not measured on stars."""
+
+
 @dataclass(frozen=True)
 class Offset:
     """How far the middle of the image lies from the pointing, in pixels.
@@ -105,6 +109,7 @@ def pointing_wcs(frame: Frame, angle: float) -> WCS | None:
     shift = offset(frame.detector, frame.start)
     ny, nx = frame.shape
     wcs = WCS(naxis=2)
+    wcs.wcs.name = GUESS
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.cunit = ["deg", "deg"]
     wcs.wcs.crpix = [nx / 2, ny / 2]

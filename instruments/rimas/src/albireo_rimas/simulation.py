@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["filename", "simulation"]
 
-BACKGROUND = {"YJ": 6.0, "HK": 14.0}
-"""Electrons from the sky relative to an optical camera: a hundred per second and pixel in H, which is a cold night."""
+BACKGROUND = {"YJ": 4.0, "HK": 8.0}
+"""Electrons from the sky, relative to an optical camera. Real skies in H are brighter; a short night shows little
+in them."""
 
-THROUGHPUT = {"YJ": 1.0, "HK": 0.8}
+THROUGHPUT = {"YJ": 1.0, "HK": 1.3}
+"""Electrons from a star, relative to an optical camera."""
+
 APART = {"YJ": (0.0, 0.0), "HK": (6.5, -3.2)}
 """How far the stars of an arm lie from where its coordinates say, in pixels."""
 
@@ -64,5 +67,5 @@ def simulation(examples: Sequence[Frame]) -> Simulation:
             )
         )
     camera_at_work = Simulation(tuple(eyes), filename=filename)
-    night = replace(camera_at_work.usual_night, science=36, flat=5, exptime=7 * FRAME_TIME)
+    night = replace(camera_at_work.usual_night, science=30, flat=5, exptime=7 * FRAME_TIME)
     return replace(camera_at_work, night=night)

@@ -32,6 +32,7 @@ class Dark(PixelwiseCorrection, name="dark"):
     master = "dark"
     needs = frozenset({"pedestal"})
     provides = frozenset({"dark"})
+    excludes = frozenset({"dark"})
 
     scale: Literal["exposure", "none"] = Field(
         "exposure",

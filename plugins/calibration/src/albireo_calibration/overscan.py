@@ -52,6 +52,7 @@ class Overscan(PixelwiseCorrection, name="overscan"):
 
     looks_at_pixels: ClassVar[bool] = True
     provides = frozenset({"pedestal"})
+    excludes = frozenset({"trim"})
 
     statistic: Literal["clipped-mean", "median"] = Field(
         "clipped-mean",

@@ -1,4 +1,4 @@
-"""Master bias, dark and flat frames for Albireo, by compiled strip kernels."""
+"""Master bias, dark, flat and sky frames for Albireo, by compiled strip kernels."""
 
 from __future__ import annotations
 

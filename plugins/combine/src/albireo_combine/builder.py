@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 
     from albireo import Stack
 
-KINDS = ("bias", "dark", "flat")
+KINDS = ("bias", "dark", "flat", "sky")
+
+SCALED = ("flat", "sky")
+"""Kinds whose frames differ in level, and whose master is around one."""
 
 
 class Combine(MasterBuilder, name="combine"):
     """Combine calibration frames pixel by pixel: clipped mean, median or mean, with the variance of the result.
 
-    Bias and dark frames are combined as they are. Flat frames are first divided by their level, the median of their
-    unmasked pixels, and the result is divided by its own median, so that a master flat is dimensionless and around one.
+    Bias and dark frames are combined as they are. Flat and sky frames are first divided by their level, the median of
+    their unmasked pixels, and the result is divided by its own median, so that a master flat or sky is dimensionless
+    and around one. Stars vanish from flats and skies of the sky where the telescope moved between the frames.
 
     A value is rejected by its distance from the median of its pixel, in units of the noise it should have or of the
     median absolute deviation of the pixel, whichever is larger; the noise comes from the difference of two of the
@@ -34,8 +38,8 @@ class Combine(MasterBuilder, name="combine"):
     does not depend on the order of the frames, on the height of the strips or on threads.
 
     ``meta`` of the result: NCOMBINE (frames), METHOD, REJECTED and MISSING (values, over all pixels); LEVEL (median of
-    the master, bias and dark); LEVELMIN and LEVELMAX (of the flat frames, in the unit of the stack); RDNOISE (bias of
-    at least two frames: robust noise of one corrected frame, in the unit of the stack).
+    the master, bias and dark); LEVELMIN and LEVELMAX (of the flat or sky frames, in the unit of the stack); RDNOISE
+    (bias of at least two frames: robust noise of one corrected frame, in the unit of the stack).
     """
 
     citations = (
@@ -74,7 +78,7 @@ class Combine(MasterBuilder, name="combine"):
         Raises
         ------
         FrameError
-            If the stack is empty, or if a flat frame has no light.
+            If the stack is empty, or if a flat or sky frame has no light.
         """
         import numpy as np
 
@@ -120,7 +124,7 @@ class Combine(MasterBuilder, name="combine"):
         return image(data, stack.unit if levels is None else "", variance=variance, flags=flags, meta=meta)
 
     def _survey(self, stack: Stack) -> tuple[NDArray[np.float64] | None, tuple[float, float]]:
-        """Levels of flat frames (None for other kinds), and the noise of one value as floor and slope.
+        """Levels of flat and sky frames (None for other kinds), and the noise of one value as floor and slope.
 
         Two frames are enough for the noise: the first two by name, whatever the order of the stack.
         """
@@ -129,23 +133,23 @@ class Combine(MasterBuilder, name="combine"):
         from albireo_combine.noise import pair_noise, sampled
 
         pair = sorted(range(len(stack)), key=lambda index: stack.frames[index].name)[:2]
-        flat = self.kind == "flat"
+        scaled = self.kind in SCALED
         levels = np.empty(len(stack))
         samples = {}
-        for index in range(len(stack)) if flat else pair if len(stack) > 1 else ():
+        for index in range(len(stack)) if scaled else pair if len(stack) > 1 else ():
             sample = stack.pixels(index)[sampled(stack.shape)]
             levels[index] = level = np.nanmedian(sample) if np.isfinite(sample).any() else np.nan
-            if flat and not level > 0:
+            if scaled and not level > 0:
                 raise FrameError(
-                    f"flat frame {stack.frames[index].name} has the level {level:g} {stack.unit} after correction, so "
-                    "that it cannot be scaled; drop it by a [[select]] stage"
+                    f"{self.kind} frame {stack.frames[index].name} has the level {level:g} {stack.unit} after "
+                    "correction, so that it cannot be scaled; drop it by a [[select]] stage"
                 )
             if index in pair:
-                samples[index] = sample / level if flat else sample
+                samples[index] = sample / level if scaled else sample
         if len(stack) == 1:
-            return (levels if flat else None), (0.0, 0.0)
+            return (levels if scaled else None), (0.0, 0.0)
         floor, slope = pair_noise(*(samples[index] for index in pair), with_light=self.kind != "bias")
-        if flat:
+        if scaled:
             # In units of the level, read noise goes with 1 / level**2 and photon noise with 1 / level.
             floor *= float(np.mean(levels**-2.0) / np.mean(levels[pair] ** -2.0))
             slope *= float(np.mean(1.0 / levels) / np.mean(1.0 / levels[pair]))
