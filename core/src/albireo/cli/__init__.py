@@ -68,6 +68,12 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("--instrument", metavar="NAME", help="the camera (default: the one that owns the files)")
     inspect.add_argument("--definition", type=Path, metavar="FILE", help="a camera described in a TOML file")
     inspect.add_argument("--files", action="store_true", help="show every frame")
+    inspect.add_argument(
+        "--pixels", action="store_true", help="read pixels too: levels, saturation, and the gain from pairs of flats"
+    )
+    inspect.add_argument(
+        "--check", action="store_true", help="show no frames, but try all that the camera promises on every file"
+    )
 
     init = command("init", "write a recipe to start from")
     init.add_argument("--instrument", metavar="NAME", required=True, help="the camera")
@@ -85,11 +91,21 @@ def parser() -> argparse.ArgumentParser:
     new = command("new", "write a package for a plugin of your own")
     new.add_argument("role", help="what it is to be, such as photometer or instrument")
     new.add_argument("name", help="its name")
+    new.add_argument(
+        "--from",
+        dest="samples",
+        type=Path,
+        metavar="SAMPLES",
+        help="a folder of sample files: describe the camera that wrote them (instrument only)",
+    )
     new.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: here)")
 
     certify = command("certify", "run the conformance kit on an installed stage")
     certify.add_argument("role", help="the role, such as photometer")
     certify.add_argument("name", help="the name that a recipe writes after use")
+    certify.add_argument(
+        "samples", type=Path, nargs="*", help="for an instrument: folders of real frames, to be checked as well"
+    )
     certify.add_argument(
         "--set", dest="settings", metavar="OPTION=VALUE", action="append", default=[], help="an option"
     )

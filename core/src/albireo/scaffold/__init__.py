@@ -2,7 +2,8 @@
 
 The code of the new package is the example in the docstring of its hook, under the name the author chose, so that
 the documentation of a hook and the start it gives are one text. Everything around it (packaging, test, README, and
-the definition of a camera) is a template in the folder beside this module.
+the definition of a camera) is a template in the folder beside this module. A camera can be written from sample files
+instead; what goes into its definition is `albireo.scaffold.camera`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from importlib import metadata, resources
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from albireo.hookspecs import Providers
 from albireo.roles import ROLES, Instrument
 
-__all__ = ["ScaffoldError", "example", "init", "new"]
+if TYPE_CHECKING:
+    from albireo.survey import Survey
+
+__all__ = ["ScaffoldError", "check_place", "example", "init", "new", "new_camera"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _CLASS = re.compile(r'^class (\w+)\(\w+, name="([^"]+)"\)', re.MULTILINE)
@@ -77,14 +82,8 @@ def new(role: str, name: str, folder: Path) -> list[Path]:
     """
     if role not in ROLES:
         raise ScaffoldError(f"there is no role {role!r}; roles are {', '.join(ROLES)}")
-    _check_name(name)
-    top = Path(folder) / f"albireo-{name}"
-    if top.exists():
-        raise ScaffoldError(f"{top} exists already; nothing was written. Choose another name or another folder")
-    if not top.parent.is_dir():
-        raise ScaffoldError(f"{top.parent} is not a folder; make it first")
-
-    module = f"albireo_{name.replace('-', '_')}"
+    top = check_place(name, folder)
+    module = _module(name)
     source = example(ROLES[role].hook)
     found = _CLASS.search(source)
     assert found is not None, f"the example of the hook {ROLES[role].hook}() has no class"
@@ -112,10 +111,80 @@ def new(role: str, name: str, folder: Path) -> list[Path]:
     }
     if role == "instrument":
         files[package / f"{name}.toml"] = _fill("camera.toml", values)
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return list(files)
+    return _write(files)
+
+
+def new_camera(name: str, found: Survey, folder: Path) -> list[Path]:
+    """Write the package ``albireo-NAME`` of a camera from what its sample files tell.
+
+    Parameters
+    ----------
+    name : str
+        What a recipe will write after ``use``.
+    found : Survey
+        Of the sample files.
+    folder : path
+        Where the folder ``albireo-NAME`` is made; it must exist.
+
+    Returns
+    -------
+    list of Path
+        The files written, the definition of the camera first.
+
+    Raises
+    ------
+    ScaffoldError
+        If the name will not do or is taken, or the folder is there already.
+    """
+    from albireo.scaffold.camera import camera_definition, camera_readme, camera_recipe, stand_ins
+    from albireo.survey import plural
+
+    top = check_place(name, folder)
+    arguments = stand_ins(found)
+    note = (
+        "# The samples do not tell these; the stand-ins let the rest be tested. Give the true ones in the definition."
+    )
+    values = {
+        "arguments": arguments,
+        "bounds": _bounds(metadata.version("albireo-core")),
+        "cls": _class_name(name, Instrument.__name__, _template("camera.py")),
+        "findings": camera_readme(found),
+        "libraries": "",
+        "module": _module(name),
+        "name": name,
+        "note": f"\n{note}" if arguments else "",
+        "number": plural(len(found.samples), "sample file"),
+        "role": "instrument",
+    }
+    package = top / "src" / values["module"]
+    return _write(
+        {
+            package / f"{name}.toml": camera_definition(name, found),
+            package / "__init__.py": _fill("camera.py", values),
+            package / "recipe.toml": camera_recipe(name, found),
+            package / "py.typed": "",
+            top / "pyproject.toml": _fill("pyproject.toml", values),
+            top / "README.md": _fill("camera_README.md", values).rstrip() + "\n",
+            top / "tests" / f"test_{values['module']}.py": _fill("camera_test.py", values),
+        }
+    )
+
+
+def check_place(name: str, folder: Path) -> Path:
+    """Give the folder that a new package will have.
+
+    Raises
+    ------
+    ScaffoldError
+        If the name will not do or is taken, or the folder is there already.
+    """
+    _check_name(name)
+    top = Path(folder) / f"albireo-{name}"
+    if top.exists():
+        raise ScaffoldError(f"{top} exists already; nothing was written. Choose another name or another folder")
+    if not top.parent.is_dir():
+        raise ScaffoldError(f"{top.parent} is not a folder; make it first")
+    return top
 
 
 def init(instrument: type[Instrument]) -> str:
@@ -146,9 +215,20 @@ def _check_name(name: str) -> None:
             f"{name!r} is not a name for a plugin; use small letters and digits, begin with a letter, and join words "
             "by single hyphens, such as 'my-method'"
         )
-    module = f"albireo_{name.replace('-', '_')}"
+    module = _module(name)
     if find_spec(module) is not None:
         raise ScaffoldError(f"a package with the module {module} is installed already; choose another name")
+
+
+def _module(name: str) -> str:
+    return f"albireo_{name.replace('-', '_')}"
+
+
+def _write(files: dict[Path, str]) -> list[Path]:
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return list(files)
 
 
 def _class_name(name: str, base: str, source: str) -> str:
@@ -164,5 +244,8 @@ def _bounds(version: str) -> str:
 
 
 def _fill(template: str, values: dict[str, str]) -> str:
-    text = resources.files(__package__).joinpath("templates", f"{template}.in").read_text(encoding="utf-8")
-    return Template(text).substitute(values)
+    return Template(_template(template)).substitute(values)
+
+
+def _template(name: str) -> str:
+    return resources.files(__package__).joinpath("templates", f"{name}.in").read_text(encoding="utf-8")
