@@ -281,8 +281,9 @@ def test_frames_are_shown_as_the_camera_sees_them(albireo, raw):
     done = albireo("inspect", raw, "--instrument", "plain-camera", "--files", code=REAL)
     assert done.returncode == 1, "one file failed"
     words = " ".join(done.stdout.split())
-    assert "science r 30 s binning=1x1 2 " in words
-    assert "bias r 0 s binning=1x1 2 " in words
+    assert "science r 30 s 2 " in words
+    assert "bias r 0 s 2 " in words
+    assert "set-up of all frames: binning=1x1" in words
     assert "science-0002.fits science r M 67 30 " in words
     assert "gain 1.6 e-/adu, read noise 5 e-, saturation 60000 adu" in words
     assert "notes.fits: the file is not a FITS file: it does not begin with SIMPLE" in words

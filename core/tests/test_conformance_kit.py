@@ -20,15 +20,17 @@ from albireo import (
     Photometer,
     PixelwiseCorrection,
     Report,
+    Section,
     Selection,
     Selector,
     Sources,
     Terms,
+    Tile,
     Transform,
     image,
     variance_of,
 )
-from albireo.testing import PlainCamera, conformance
+from albireo.testing import Night, PlainCamera, conformance, simulate_night
 
 # --- honest stages, each as plain as it can be ------------------------------------------------------------------------
 
@@ -757,6 +759,102 @@ class Unflagged(PlainCamera):
         return image(super().read(frame, region).data)
 
 
+class Twins(PlainCamera):
+    """Has two detectors and knows them by the file, as cameras with a file for each detector do."""
+
+    def example(self):
+        return self.examples()[0]
+
+    def examples(self):
+        first = super().example()
+        return tuple(first.replace(path=f"{name}.fits", detector=name) for name in ("C1", "C2"))
+
+    def header(self, frame):
+        header = super().header(frame)
+        header["DETECTOR"] = frame.detector
+        return header
+
+    def frames(self, path):
+        from astropy.io import fits
+
+        return [f.replace(detector=fits.getheader(path)["DETECTOR"]) for f in super().frames(path)]
+
+    def together(self, frames):
+        return Frames(f.replace(exposure=f"{f.start:.6f}") for f in frames)
+
+
+class OneForAll(Twins):
+    """Gives every frame of the night one exposure."""
+
+    def together(self, frames):
+        return Frames(f.replace(exposure="night") for f in frames)
+
+
+class Reorders(Twins):
+    """Gives frames back in order of time."""
+
+    def together(self, frames):
+        return super().together(frames).sorted("start", "detector")[::-1]
+
+
+class SameTwice(Twins):
+    """Gives an example of one detector twice."""
+
+    def examples(self):
+        first, second = super().examples()
+        return first, second.replace(detector=first.detector)
+
+    def together(self, frames):
+        return frames
+
+
+class NotAmongThem(Twins):
+    """Has an example that is none of its examples."""
+
+    def example(self):
+        return super().example().replace(target="M 35")
+
+
+class Overlaid(PlainCamera):
+    """Puts two tiles on each other."""
+
+    def example(self):
+        frame = super().example()
+        whole = Section(0, frame.shape[0], 0, frame.shape[1])
+        left = Section(0, frame.shape[0], 0, 100)
+        return frame.replace(tiles=(Tile(0, frame.shape, whole, whole), Tile(0, frame.shape, left, left)))
+
+    def frames(self, path):
+        return [f.replace(tiles=self.example().tiles) for f in super().frames(path)]
+
+
+class Misspelt(PlainCamera):
+    """Has a recipe with a mistake, and a stage of a plugin that nobody has."""
+
+    @classmethod
+    def recipe(cls):
+        return """
+            [instrument]
+            use = "a-camera-from-elsewhere"
+            [executor]
+            use = "processes"
+            jbos = 2
+        """
+
+
+class Elsewhere(PlainCamera):
+    """Has coordinates far from the pointing."""
+
+    def wcs(self, frame):
+        from astropy.wcs import WCS
+
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+        wcs.wcs.crval = frame.ra, frame.dec - 20.0
+        wcs.wcs.cdelt = -1e-4, 1e-4
+        return wcs
+
+
 BROKEN = [
     (WrongErrors(), {"error is the scatter"}),
     (DropsRows(), {"every source has a row"}),
@@ -805,6 +903,12 @@ BROKEN = [
     (Fragile(), {"owns survives strange headers"}),
     (CutsElsewhere(), {"a region is a cut"}),
     (Unflagged(), {"reads pixels by the rules"}),
+    (OneForAll(), {"an exposure has a detector once"}),
+    (Reorders(), {"together keeps the frames"}),
+    (SameTwice(), {"examples are one of each detector"}),
+    (NotAmongThem(), {"examples are one of each detector"}),
+    (Misspelt(), {"recipe is right"}),
+    (Elsewhere(), {"coordinates are near the pointing"}),
 ]
 
 
@@ -815,9 +919,55 @@ def test_a_broken_stage_fails_in_the_check_concerned(stage, concerned):
     assert all(result.reason and result.meaning for result in report.failures)
 
 
+def test_a_camera_of_two_detectors_passes():
+    report = conformance.certify(Twins())
+    assert report.passed, str(report)
+
+
+def test_tiles_on_each_other_are_found_even_though_no_such_file_can_be_written():
+    failed = {result.name: result.reason for result in conformance.certify(Overlaid()).failures}
+    assert failed["tiles make up the image"] == "tiles lie on each other"
+
+
+def test_a_mistake_in_a_recipe_is_told_and_a_missing_plugin_is_not():
+    (failed,) = conformance.certify(Misspelt()).failures
+    assert failed.reason.endswith("there is no option 'jbos'; did you mean 'jobs'?")
+    assert "elsewhere" not in failed.reason
+
+
+def test_samples_of_the_camera_pass_and_others_are_named(tmp_path):
+    simulate_night(PlainCamera(), tmp_path, night=Night(science=2, bias=1, flat=1))
+    files = sorted(tmp_path.iterdir())
+    report = conformance.certify_samples(PlainCamera(), files)
+    assert report.passed, str(report)
+    assert len(report.results) > 8
+    files[0].write_text("no FITS file")
+    failed = conformance.certify_samples(PlainCamera(), files).failures
+    assert [result.name for result in failed] == ["samples: file"]
+    assert failed[0].reason == "bias-0001.fits: the file is not a FITS file: it does not begin with SIMPLE"
+    failed = conformance.certify_samples(Twins(), files[1:]).failures
+    assert {result.name for result in failed} == {"samples: owner"}, "Twins is another camera"
+
+
+def test_samples_of_a_camera_must_tell_what_a_reduction_needs(tmp_path):
+    class Silent(PlainCamera, name="plain-camera"):
+        """Knows neither kinds nor filters."""
+
+        def frames(self, path):
+            kind = "unknown" if "bias" in path.name else None
+            return [f.replace(kind=kind or f.kind, filter="", notes=("nothing says so",)) for f in super().frames(path)]
+
+    simulate_night(PlainCamera(), tmp_path, night=Night(science=7, bias=1, flat=0))
+    failed = {r.name: r.reason for r in conformance.certify_samples(Silent(), sorted(tmp_path.iterdir())).failures}
+    assert failed.pop("samples: kind") == "bias-0001.fits: nothing says so"
+    first, *_, last = failed.pop("samples: science").splitlines()
+    assert (first, last.strip()) == ("science-0001.fits: no filter", "and 2 more")
+    assert set(failed) <= {"samples: round trip"}
+
+
 def test_headers_that_do_not_come_back_fail_for_every_kind_with_an_exposure():
     names = {result.name for result in conformance.certify(Muddled()).failures}
-    assert names == {f"{kind} headers come back" for kind in ("science", "dark", "flat")}
+    assert names == {f"{kind} headers come back" for kind in ("science", "dark", "flat", "sky")}
 
 
 def test_a_missing_value_without_flag_fails_wherever_a_value_is_missing():
@@ -841,7 +991,7 @@ def test_kinds_that_a_camera_does_not_write_are_skipped():
     results = {result.name: result for result in conformance.certify(ScienceOnly()).results}
     assert results["dark headers come back"].reason == "the camera writes no dark frames: there are no dark frames"
     skipped = {name for name, result in results.items() if result.status == "skipped"}
-    assert skipped == {f"{kind} headers come back" for kind in ("bias", "dark", "flat")}
+    assert skipped == {f"{kind} headers come back" for kind in ("bias", "dark", "flat", "sky")} | {"recipe is right"}
     assert not [result for result in results.values() if result.status == "failed"]
 
 
@@ -853,7 +1003,7 @@ def test_three_lines_are_enough_for_an_author(case):
 def test_a_class_is_certified_with_its_defaults():
     assert [r.name for r in conformance.certify(Dim).results] == [str(case) for case in conformance.cases(Dim())]
     kinds = [result.name.rpartition(" ")[2] for result in conformance.certify(NanMean).results]
-    assert sorted(set(kinds)) == ["[bias]", "[dark]", "[flat]"]
+    assert sorted(set(kinds)) == ["[bias]", "[dark]", "[flat]", "[sky]"]
 
 
 class Demanding(Dim):

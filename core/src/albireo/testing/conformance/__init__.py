@@ -8,7 +8,8 @@ Every check runs a stage on data with a known truth and says in words what is wr
     def test_conforms(case):
         case()
 
-and ``albireo certify NAME`` prints what `certify` reports. Checks that do not apply are skipped with a reason.
+and ``albireo certify ROLE NAME`` prints what `certify` reports. Checks that do not apply are skipped with a reason.
+`certify_samples` holds a camera against real files.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest import SkipTest
@@ -25,7 +27,7 @@ from unittest import SkipTest
 from pydantic import ValidationError
 
 from albireo.frames import CALIBRATION_KINDS
-from albireo.roles import ROLES, MasterBuilder, Stage
+from albireo.roles import ROLES, Instrument, MasterBuilder, Stage
 from albireo.testing.conformance import (
     aligners,
     backgrounds,
@@ -39,11 +41,12 @@ from albireo.testing.conformance import (
     masters,
     photometers,
     reports,
+    samples,
     selectors,
 )
 from albireo.testing.conformance.kit import ConformanceWarning, NonConformance
 
-__all__ = ["Case", "ConformanceWarning", "NonConformance", "Report", "Result", "cases", "certify"]
+__all__ = ["Case", "ConformanceWarning", "NonConformance", "Report", "Result", "cases", "certify", "certify_samples"]
 
 KITS: dict[str, ModuleType] = {
     "instrument": instruments,
@@ -202,6 +205,35 @@ def certify(stage: Stage | type[Stage]) -> Report:
         for result in (case.result() for case in cases(one))
     ]
     return Report(_role(type(stages[0])), stages[0].name, tuple(results))
+
+
+NAMED = 5
+"""How many files a failed rule names."""
+
+
+def certify_samples(camera: Instrument, files: Sequence[Path]) -> Report:
+    """Check a camera on real files, which are only read.
+
+    Parameters
+    ----------
+    camera : Instrument
+    files : sequence of Path
+
+    Returns
+    -------
+    Report
+        One result for each rule of `albireo.testing.conformance.samples`.
+    """
+    faults: dict[str, list[str]] = {}
+    for rule, reason in samples.faults(camera, files):
+        faults.setdefault(rule, []).append(reason)
+    results = []
+    for rule, meaning in samples.RULES.items():
+        wrong = faults.get(rule, [])
+        more = f"\n          and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        reason = "\n          ".join(wrong[:NAMED]) + more
+        results.append(Result(f"samples: {rule}", meaning, "failed" if wrong else "passed", reason))
+    return Report("instrument", camera.name, tuple(results))
 
 
 def _role(cls: type[Stage]) -> str:

@@ -43,6 +43,8 @@ def _frame() -> Frame:
         shape=(60, 92),
         amplifiers=(Amplifier(data, overscan, 1.6, 5.0),),
         saturation=60000.0,
+        linearity=(1.003, -1.2e-6, 1.3e-11),
+        dark_current=0.1,
         setup=(("binning", "1x1"),),
     )
 
@@ -82,6 +84,7 @@ def _masters(stage: Correction, picture: CCDData) -> dict[str, CCDData]:
         "bias": plane(10.0, 1.0, str(picture.unit), {"EXPTIME": 0.0}),
         "dark": plane(6.0, 1.0, str(picture.unit), exptime),
         "flat": plane(1.0, 0.02, "", exptime),
+        "sky": plane(1.0, 0.02, "", exptime),
     }
     return {stage.master: masters[stage.master]} if stage.master in masters else {}
 

@@ -24,6 +24,8 @@ FRAMES = 9
 REALISATIONS = 40
 VARIANCE_TOLERANCE = 0.1
 """Of the mean variance; its own error is 0.4 percent with 1920 pixels and 40 realisations."""
+SCALED = ("flat", "sky")
+"""Kinds whose master is around one."""
 LOST = (5, 7)
 """Pixel that no frame has."""
 ROUNDING = 2e-6
@@ -33,16 +35,16 @@ ROUNDING = 2e-6
 def _truth(kind: str) -> NDArray[np.float64]:
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]] / 40.0
     pattern = np.sin(9.0 * x) * np.cos(7.0 * y)
-    level, depth = {"bias": (20.0, 5.0), "dark": (60.0, 20.0), "flat": (1.0, 0.1)}[kind]
+    level, depth = {"bias": (20.0, 5.0), "dark": (60.0, 20.0), "flat": (1.0, 0.1), "sky": (1.0, 0.1)}[kind]
     return np.asarray(level + depth * pattern)
 
 
 def _images(kind: str, seed: int, count: int = FRAMES) -> list[CCDData]:
-    """Frames as a builder gets them: in adu for a bias, in electrons and with different levels for a flat."""
+    """Frames as a builder gets them: in adu for a bias, in electrons and with different levels for a flat or sky."""
     rng = np.random.default_rng([seed, *kind.encode()])
     made = []
     for _ in range(count):
-        level = rng.uniform(16000.0, 24000.0) if kind == "flat" else 1.0
+        level = rng.uniform(16000.0, 24000.0) if kind in SCALED else 1.0
         expected = level * _truth(kind)
         variance = np.full(SHAPE, 16.0) if kind == "bias" else expected + 25.0
         data = expected + np.sqrt(variance) * rng.standard_normal(SHAPE)
@@ -52,7 +54,7 @@ def _images(kind: str, seed: int, count: int = FRAMES) -> list[CCDData]:
 
 
 def _frames(kind: str, count: int = FRAMES) -> Frames:
-    exptime = {"bias": 0.0, "dark": 60.0, "flat": 2.0}[kind]
+    exptime = {"bias": 0.0, "dark": 60.0, "flat": 2.0, "sky": 60.0}[kind]
     return Frames(Frame(f"{kind}-{n}.fits", kind=kind, exptime=exptime, filter="r") for n in range(count))
 
 
@@ -81,12 +83,12 @@ class _Arguments(ImageStack):
 
 
 def gives_an_image(stage: MasterBuilder) -> None:
-    """The master has shape and unit of the stack (a flat none), finite data and variance, and short keys in meta."""
+    """The master has shape and unit of the stack (flat and sky none), finite data and variance, short keys in meta."""
     stack = _stack(stage)
     master = stage.build(stack)
     require(master.shape == SHAPE, f"the master has shape {master.shape}, the frames {SHAPE}")
     require(master.data.dtype == np.float32, f"the master is {master.data.dtype}; it must be float32")
-    wanted = "" if stage.kind == "flat" else stack.unit
+    wanted = "" if stage.kind in SCALED else stack.unit
     require(str(master.unit or "") == wanted, f"the unit is {str(master.unit)!r}; it must be {wanted!r}")
     require(np.isfinite(master.data).all(), "there are values that are not finite although every frame has all pixels")
     require(master.uncertainty is not None, "the master has no variance")
@@ -97,12 +99,12 @@ def gives_an_image(stage: MasterBuilder) -> None:
 
 
 def recovers_the_truth(stage: MasterBuilder) -> None:
-    """The master is the mean of the frames within its error; a flat is around one."""
+    """The master is the mean of the frames within its error; flat and sky are around one."""
     master = stage.build(_stack(stage))
     truth = _truth(stage.kind)
-    if stage.kind == "flat":
+    if stage.kind in SCALED:
         middle = float(np.median(master.data))
-        require(abs(middle - 1.0) < 0.05, f"the median of the flat is {middle:.3f}; a flat is around one")
+        require(abs(middle - 1.0) < 0.05, f"the median of the {stage.kind} is {middle:.3f}; it must be around one")
         truth = truth * float(np.mean(master.data) / np.mean(truth))
     pull = (master.data - truth) / np.sqrt(_variance(master))
     mean = float(np.mean(pull))
