@@ -267,6 +267,31 @@ def test_detectors_that_expose_at_once_share_an_exposure(camera, tmp_path):
     assert all(ids)
 
 
+# --- names of files ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("", "dark-0007.fits"),
+        ("dark*", "dark-0007.fits"),
+        ("*/DARK/*", "night/DARK/dark-0007.fits"),
+        ("d_*", "d_dark-0007.fits"),
+        ("*d.fits", "dark-0007d.fits"),
+        ("[dD]*", "dark-0007.fits"),
+    ],
+)
+def test_simulated_files_are_called_so_that_their_kind_can_be_told(camera, tmp_path, pattern, name):
+    stage = camera(f'[[kinds]]\nkind = "dark"\nfile = "{pattern}"\n')
+    dark = stage.example().replace(kind="dark")
+    assert stage.filename(dark, 7) == name
+    assert stage.from_header(fits.Header({"NAXIS1": 30, "NAXIS2": 20}), tmp_path / name)[0].kind == "dark"
+
+
+def test_the_example_of_a_camera_that_tells_kinds_by_folder_is_a_science_frame(camera):
+    assert camera('[[kinds]]\nkind = "science"\nfile = "*/ORIGINAL/*"\n').example().kind == "science"
+
+
 # --- values that depend -----------------------------------------------------------------------------------------------
 
 VALUES = """

@@ -84,6 +84,8 @@ class Stage(BaseModel):
         ``electron``, ``flat``; for a finder or photometer also ``background`` and ``psf``.
     provides : frozenset of str
         What is true after it.
+    excludes : frozenset of str
+        Of a correction: what must not have happened before it.
     citations : tuple of str
         What a paper that uses this stage should cite, one reference each.
     """
@@ -93,6 +95,7 @@ class Stage(BaseModel):
     name: ClassVar[str] = ""
     needs: ClassVar[frozenset[str]] = frozenset()
     provides: ClassVar[frozenset[str]] = frozenset()
+    excludes: ClassVar[frozenset[str]] = frozenset()
     citations: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
@@ -179,6 +182,13 @@ class Instrument(Stage):
         """Give a typical science frame of each detector; those that lie in one file have the same ``path``."""
         return (self.example(),)
 
+    def filename(self, frame: Frame, number: int) -> str:
+        """Name a raw file as this camera might, below the folder of a night: for simulations and tests.
+
+        Only cameras that tell something by the names of files or folders need more than the usual one.
+        """
+        return f"{frame.kind}-{number:04d}.fits"
+
     def together(self, frames: Frames) -> Frames:
         """Give frames of several detectors that were exposed at once the same `Frame.exposure`.
 
@@ -195,11 +205,18 @@ class Instrument(Stage):
         """Which attributes of `Frame` a master of this kind must share with the frame it is used for."""
         return {
             "flat": ("instrument", "detector", "shape", "setup", "filter"),
-            "dark": ("instrument", "detector", "shape", "setup"),
+            "sky": ("instrument", "detector", "shape", "setup", "filter"),
         }.get(kind, ("instrument", "detector", "shape", "setup"))
 
     def wcs(self, frame: Frame) -> WCS | None:
         """Celestial coordinates of the raw image from its header; None if there are none to trust."""
+        return None
+
+    def guess(self, frame: Frame) -> WCS | None:
+        """Celestial coordinates of the raw image from where the telescope was sent; None if that is not known.
+
+        A start for a plate solution. Off by arcseconds or arcminutes, it never places a target.
+        """
         return None
 
     @classmethod
@@ -304,7 +321,7 @@ class Stack(Sequence["CCDData"]):
 class MasterBuilder(Stage):
     """Combines many calibration frames into one."""
 
-    kind: str = Field(description="Which frames to combine: bias, dark or flat.")
+    kind: str = Field(description="Which frames to combine: bias, dark, flat or sky.")
 
     @abstractmethod
     def build(self, stack: Stack) -> CCDData:
@@ -313,9 +330,9 @@ class MasterBuilder(Stage):
         Returns
         -------
         CCDData
-            With the shape and unit of the stack (a flat is dimensionless, around one), the variance of the result, and
-            `Flag.NO_DATA` where no frame had a value. ``meta`` may hold what the report should say: numbers and texts
-            under keys of at most eight characters, and ``HISTORY`` lines.
+            With the shape and unit of the stack (a flat or sky is dimensionless, around one), the variance of the
+            result, and `Flag.NO_DATA` where no frame had a value. ``meta`` may hold what the report should say: numbers
+            and texts under keys of at most eight characters, and ``HISTORY`` lines.
 
         Raises
         ------

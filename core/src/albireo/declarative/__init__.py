@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -255,6 +256,15 @@ class DeclarativeInstrument(Instrument):
             return super().headers(frame)
         return {0: self.header(frame)} | {hdu: _header(cards) for hdu, cards in spread.items()}
 
+    def filename(self, frame: Frame, number: int) -> str:
+        """Name a raw file so that the rules of its kind hold: in the folder, or with the letters, that they ask for."""
+        usual = super().filename(frame, number)
+        rule = next((r for r in self.camera.kinds if (r.kind, r.variant) == (frame.kind, frame.variant)), None)
+        if rule is None or not rule.file or set("?[") & set(rule.file):
+            return usual
+        *folders, name = rule.file.split("/")
+        return "/".join([part.replace("*", "") or "night" for part in folders] + [_named_like(name, usual)])
+
     def example(self) -> Frame:
         """Give the frame of the example cards in the definition."""
         return self.examples()[0]
@@ -267,7 +277,8 @@ class DeclarativeInstrument(Instrument):
         """Give the cards and the frames of each example."""
         camera, found = self.camera, []
         for number, cards in enumerate(camera.all_examples(), 1):
-            path = Path(f"{camera.name}-{number}.fits" if camera.more_examples else f"{camera.name}.fits")
+            name = f"{camera.name}-{number}.fits" if camera.more_examples else f"{camera.name}.fits"
+            path = Path(self.filename(Frame(name, kind="science"), number)).with_name(name)
             header = _header(cards)
             extensions = [(n, _header(cards | extra)) for n, extra in enumerate(camera.example_hdus, 1)]
             with warnings.catch_warnings():
@@ -302,6 +313,15 @@ def _with_airmass(frame: Frame) -> Frame:
         return frame
     note = "airmass worked out for the middle of the exposure, from pointing and site: the header has none"
     return frame.replace(airmass=value, notes=(*frame.notes, note))
+
+
+def _named_like(pattern: str, name: str) -> str:
+    """Give a name that fits a pattern: the usual one where it does, else with the letters of the pattern."""
+    if fnmatchcase(name.lower(), pattern.lower()):
+        return name
+    stem, dot, suffix = name.partition(".")
+    front, _, back = pattern.partition("*")
+    return f"{front}{stem}{back.replace('*', '')}" + ("" if "." in back else dot + suffix)
 
 
 def _header(cards: dict[str, Any]) -> Header:
