@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from albireo import Cards, DeclarativeInstrument, Frame, FrameError, Instrument, hookimpl
+from albireo import Cards, DeclarativeInstrument, Frame, FrameError, Frames, Instrument, hookimpl
 from albireo_ratir.astrometry import axis_of, celestial, centre_of, optical_axis
 from albireo_ratir.channels import INFRARED, channel, is_cut, kind_by_name, require_one_channel
-from albireo_ratir.clock import exposed
+from albireo_ratir.clock import exposed, named_start
 from albireo_ratir.halves import APERTURES, aperture_of, with_aperture
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["RATIR", "instruments"]
 
 DAY = 86400.0  # s
+
+CONSTANTS = ("gain", "read_noise", "saturation", "dark_current", "scale")
+"""What a recipe can say of a detector."""
 
 OF_THE_TARGET = ("STRSTRA", "STRSTDE", "STRAPRAO", "STRAPDEO")
 """Cards that frames without a target do not have."""
@@ -96,22 +99,15 @@ class RATIR(DeclarativeInstrument, name="ratir"):
                 f"halves cut from them, not in frames of {nx} x {ny}"
             )
         name = frame.detector + half
-        gain, read_noise, saturation = (self.wanted(q, name) for q in ("gain", "read_noise", "saturation"))
-        amplifiers = tuple(
-            replace(
-                amplifier,
-                gain=amplifier.gain if gain is None else gain,
-                read_noise=amplifier.read_noise if read_noise is None else read_noise,
-            )
-            for amplifier in frame.amplifiers
-        )
-        return frame.replace(
-            detector=name, amplifiers=amplifiers, saturation=frame.saturation if saturation is None else saturation
-        )
+        given = {quantity: self.wanted(quantity, name) for quantity in CONSTANTS}
+        constants = {quantity: value for quantity, value in given.items() if value is not None}
+        gain, read_noise = constants.pop("gain", frame.gain), constants.pop("read_noise", frame.read_noise)
+        amplifiers = (replace(frame.amplifiers[0], gain=gain, read_noise=read_noise),)
+        return frame.replace(detector=name, amplifiers=amplifiers, **constants)
 
     def _with_role(self, frame: Frame, cards: Cards) -> Frame:
         """Tell the half with the target from the half beside it, and keep flats apart that must not be mixed."""
-        cut = is_cut(Path(frame.path))
+        cut = is_cut(frame)
         if cut:
             frame = _noted(frame, "cut out of a raw frame by other software; its coordinates are not used")
         if frame.kind == "flat":
@@ -121,6 +117,12 @@ class RATIR(DeclarativeInstrument, name="ratir"):
         if frame.kind == "science":
             return with_aperture(frame, str(cards.get("STRRQAP", "")), self.sky_halves)
         return frame
+
+    def together(self, frames: Frames) -> Frames:
+        """Give frames of channels that were exposed at once the same exposure, by the stamps in their names."""
+        commanded = Frames(frame.replace(start=named_start(frame)) for frame in frames)
+        grouped = super().together(commanded).values("exposure")
+        return Frames(frame.replace(exposure=name) for frame, name in zip(frames, grouped, strict=True))
 
     def header(self, frame: Frame) -> Header:
         """Write the cards that RATIR wrote in 2013; `frames` gives the same frame back.
@@ -162,16 +164,16 @@ class RATIR(DeclarativeInstrument, name="ratir"):
         return self.examples()[0]
 
     def wcs(self, frame: Frame) -> WCS | None:
-        """Give the celestial coordinates of a raw image: a plate solution in its header, else the guess.
+        """Give the celestial coordinates of a raw image: a plate solution in its header.
 
         RATIR itself writes none. Halves that other software cut out have the coordinates of whole frames, or invented
         ones, and get None.
         """
-        return None if is_cut(Path(frame.path)) else super().wcs(frame) or self.guess(frame)
+        return None if is_cut(frame) else super().wcs(frame)
 
     def guess(self, frame: Frame) -> WCS | None:
         """Give celestial coordinates from the pointing alone, good to 2.5 arcmin; None where that is not known."""
-        return celestial(frame)
+        return None if is_cut(frame) else celestial(frame)
 
     def simulation(self) -> Simulation:
         """Describe a night that alternates between the two apertures, so that each half has the target in turn."""
@@ -215,7 +217,7 @@ def _with_cards_of_channel(frame: Frame, cards: Cards) -> Frame:
 
 def _placed(frame: Frame, cards: Cards) -> Frame:
     """Give a frame of the sky the celestial coordinates of its centre."""
-    if frame.kind not in ("science", "sky") or is_cut(Path(frame.path)):
+    if frame.kind not in ("science", "sky") or is_cut(frame):
         return frame.replace(ra=nan, dec=nan)
     ra, dec = centre_of(frame, *optical_axis(cards))
     frame = frame.replace(ra=ra, dec=dec)

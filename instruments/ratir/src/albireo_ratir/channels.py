@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from albireo import Cards, FrameError
+from albireo import Cards, Frame, FrameError
 
 __all__ = ["INFRARED", "channel", "is_cut", "kind_by_name", "require_one_channel"]
 
@@ -31,10 +31,11 @@ def kind_by_name(path: Path) -> str:
     return LETTERS[found["letter"]] if found and not found["made"] else ""
 
 
-def is_cut(path: Path) -> bool:
-    """Whether other software cut the frame out of a raw one, by the name: ``20190904T021717C2f_Y.fits``."""
-    found = _NAME.match(path.name)
-    return bool(found and not found["made"] and found["cut"])
+def is_cut(frame: Frame) -> bool:
+    """Whether other software cut the frame out of a raw one, by its size or name: ``20190904T021717C2f_Y.fits``."""
+    found = _NAME.match(Path(frame.path).name)
+    named = bool(found and not found["made"] and found["cut"])
+    return named or any(tile.image == frame.shape for tile in frame.tiles)
 
 
 def require_one_channel(cards: Cards, path: Path) -> None:

@@ -2,15 +2,18 @@
 
 The CCDs have the start of the exposure in DATE-OBS; SDATE, a snapshot of the telescope, precedes it by up to 6 s in
 2013 and agrees with it in 2019. DATE-OBS of the infrared arrays of 2013 can be anything, so that SDATE counts there.
+Moments of different meaning cannot tell what was exposed at once; the names of files have one meaning in all channels.
 """
 
 from __future__ import annotations
 
+import re
 from math import isfinite, nan
+from pathlib import Path
 
 from albireo import Cards, Frame, iso_to_mjd
 
-__all__ = ["exposed"]
+__all__ = ["exposed", "named_start"]
 
 DAY = 86400.0  # s
 
@@ -19,6 +22,8 @@ EARLIEST, LATEST = -1.0, 60.0
 
 INFRARED_DOUBT = 8
 """Seconds by which stamps of one infrared exposure differ (2019)."""
+
+_STAMP = re.compile(r"\d{8}T\d{6}(?=C[0-3][bdfo])")
 
 
 def exposed(frame: Frame, cards: Cards, infrared: bool, later: float) -> Frame:
@@ -45,6 +50,12 @@ def exposed(frame: Frame, cards: Cards, infrared: bool, later: float) -> Frame:
     if isfinite(start) and not (isfinite(opened) or isfinite(stamped)):
         notes.append("start from the file name, which is 1 to 13 s early")
     return frame.replace(start=start, mid=start + 0.5 * frame.exptime / DAY, notes=tuple(notes))
+
+
+def named_start(frame: Frame) -> float:
+    """Give the moment in the name of a file, which was the command to expose; else the start of the frame."""
+    found = _STAMP.search(Path(frame.path).name)
+    return _moment(found[0]) if found else frame.start
 
 
 def _moment(value: object) -> float:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["simulation"]
 
-TURNS = ("ZJcenter", "YHcenter")
+TURNS = ("riZJcenter", "riYHcenter")
+"""With these the target is on C0 and C1 too; ZJcenter and YHcenter put it to the edge of the CCDs or beyond."""
 
 CCD = Camera(
     bias=640.0, bias_structure=1.0, overscan_drift=0.0, dark=0.5, hot=1.3e-3, hot_current=10.0, ceiling=16384.0
@@ -44,7 +45,7 @@ ARRAY = Camera(
 )
 """An H2RG read by differences: no pedestal, counts below zero."""
 
-LIGHT = {"r": (1.0, 1.0), "i": (0.9, 1.5), "Z": (0.6, 3.0), "Y": (0.6, 5.0), "J": (0.8, 12.0), "H": (0.9, 40.0)}
+LIGHT = {"r": (1.0, 1.0), "i": (0.9, 1.5), "Z": (0.7, 2.0), "Y": (0.7, 3.0), "J": (0.8, 6.0), "H": (0.9, 15.0)}
 """Electrons from a star and from the sky in a pixel, relative to those in r; made up, the order is right."""
 
 
@@ -57,10 +58,10 @@ def simulation(camera: RATIR) -> Simulation:
         filename=_filename,
         adapt=_with_role,
         night=Night(
-            science=16,
-            bias=7,
-            dark=5,
-            flat=5,
+            science=24,
+            bias=11,
+            dark=9,
+            flat=7,
             exptime=30.0,
             overhead=12.0,
             fwhm=Sine(0.1, 0.3, level=1.2),
