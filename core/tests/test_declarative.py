@@ -323,6 +323,13 @@ def test_the_definition_may_say_what_a_master_must_share(camera):
     stage = camera('[match]\nflat = ["setup", "filter", "temperature"]')
     assert stage.match("flat") == ("setup", "filter", "temperature")
     assert stage.match("bias") == ("instrument", "detector", "shape", "setup")
+    stage = camera('[setup]\nbinning = "CCDSUM"\n[match]\nbias = ["shape", "setup.binning"]')
+    assert stage.match("bias") == ("shape", "setup.binning")
+
+
+def test_a_master_cannot_share_a_setting_that_there_is_not(camera):
+    with pytest.raises(ValueError, match=r"match: frames have no 'setup\.bining'; did you mean 'setup\.binning'\?"):
+        camera('[setup]\nbinning = "CCDSUM"\n[match]\nbias = ["setup.bining"]').example()
 
 
 # --- times --------------------------------------------------------------------------------------------------------

@@ -120,6 +120,16 @@ def test_a_pointing_is_known_only_with_both_coordinates():
     assert not Frame("a", ra=math.inf, dec=1.0).has_position
 
 
+def test_a_fact_is_an_attribute_or_one_setting():
+    frame = Frame("a", filter="r", setup=(("binning", "2x2"), ("mode", "fast")))
+    assert frame.fact("filter") == "r"
+    assert frame.fact("setup.mode") == "fast"
+    assert frame.fact("setup.gain") == ""
+    with pytest.raises(AttributeError):
+        frame.fact("colour")
+    assert list(Frames([frame, frame.replace(setup=(("binning", "2x2"),))]).by("setup.binning")) == [("2x2",)]
+
+
 def test_a_kind_that_does_not_exist_is_refused():
     with pytest.raises(ValueError) as caught:
         Frame("a.fits", kind="moon")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomli
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from albireo import expressions
 from albireo.frames import CALIBRATION_KINDS, FRAME_FIELDS, KINDS, Section, iso_to_mjd
@@ -437,7 +437,9 @@ class CameraDefinition(_Rule):
         (), description="Masters that a frame does without: a correction that would take one leaves the frame as it is."
     )
     match: dict[str, tuple[str, ...]] = Field(
-        {}, description="Kind of master to the attributes of `Frame` it must share, where the usual ones will not do."
+        {},
+        description="Kind of master to the attributes of `Frame` it must share, where the usual ones will not do; one "
+        "setting of the set-up is 'setup.binning'.",
     )
     example: dict[Keyword, Card] = Field(
         description="Cards of a typical science frame, NAXIS1 and NAXIS2 with them: what simulations and tests use."
@@ -462,11 +464,12 @@ class CameraDefinition(_Rule):
 
     @field_validator("match")
     @classmethod
-    def _attributes(cls, match: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    def _attributes(cls, match: dict[str, tuple[str, ...]], info: ValidationInfo) -> dict[str, tuple[str, ...]]:
         problems = [f"{kind!r} is no kind of frame{_nearest(kind, KINDS)}" for kind in match if kind not in KINDS]
+        settings = [f"setup.{name}" for name in info.data.get("setup", {})]
         for name in (name for names in match.values() for name in names):
-            if name not in FRAME_FIELDS:
-                problems.append(f"frames have no {name!r}{_nearest(name, FRAME_FIELDS)}")
+            if name not in (*FRAME_FIELDS, *settings):
+                problems.append(f"frames have no {name!r}{_nearest(name, (*FRAME_FIELDS, *settings))}")
         if problems:
             raise ValueError("; ".join(problems))
         return match

@@ -293,6 +293,19 @@ class Frame(_Record):
         """Whether the pointing is known."""
         return isfinite(self.ra) and isfinite(self.dec)
 
+    def fact(self, name: str) -> Any:
+        """Give an attribute by name, or one setting of the set-up as ``setup.binning``, empty if there is none.
+
+        Raises
+        ------
+        AttributeError
+            If frames have no such attribute.
+        """
+        whole, _, part = name.partition(".")
+        if part and whole == "setup":
+            return dict(self.setup).get(part, "")
+        return getattr(self, name)
+
     def replace(self, **changes: Any) -> Frame:
         """Return a copy with other values."""
         return replace(self, **changes)
@@ -394,10 +407,16 @@ class Frames:
         return Frames(f for f in self._frames if all(_agrees(getattr(f, name), want) for name, want in facts.items()))
 
     def by(self, *names: str) -> dict[tuple[Any, ...], Frames]:
-        """Group by the values of attributes, in order of first appearance; unknown values (NaN) make one group."""
+        """Group by the values of attributes, in order of first appearance; unknown values (NaN) make one group.
+
+        Parameters
+        ----------
+        *names : str
+            As for `Frame.fact`.
+        """
         groups: dict[tuple[Any, ...], list[Frame]] = {}
         for frame in self._frames:
-            values = (getattr(frame, name) for name in names)
+            values = (frame.fact(name) for name in names)
             # Every NaN differs from every other, and as keys they are only equal if they are one object.
             groups.setdefault(tuple(nan if value != value else value for value in values), []).append(frame)
         return {key: Frames(group) for key, group in groups.items()}

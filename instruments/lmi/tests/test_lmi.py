@@ -80,7 +80,14 @@ def test_the_chip_is_part_of_what_calibrations_share(lmi):
     old = understood(lmi, DETECTOR="CCD231-C6-F08_SN-10413-07-01")
     assert dict(old.setup)["chip"] == "SN-10413-07-01"
     assert old.setup != understood(lmi).setup
-    assert "setup" in lmi.match("bias")
+    assert "setup" in lmi.match("flat")
+    assert "setup.chip" in lmi.match("bias")
+
+
+def test_bias_frames_serve_with_and_without_the_dichroic(lmi):
+    inside, outside = understood(lmi, FMDSTAT="EXTENDED"), understood(lmi, OBSTYPE="BIAS", FMDSTAT="HOME")
+    assert all(inside.fact(name) == outside.fact(name) for name in lmi.match("bias"))
+    assert inside.fact("setup") != outside.fact("setup"), "which flats must share"
 
 
 @pytest.mark.parametrize(
