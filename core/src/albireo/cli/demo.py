@@ -7,10 +7,12 @@ import resource
 import shutil
 import sys
 import time
+import tomllib
 from argparse import Namespace
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from math import hypot, inf, isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -21,26 +23,27 @@ from albireo.roles import Instrument
 from albireo.run import RunError, run
 
 if TYPE_CHECKING:
-    from albireo.results import Results
-    from albireo.testing import Truth
+    from albireo.cli.comparison import Line, Variable
+    from albireo.testing import Eye, Night, Observation, Pointing, Simulation
 
 STARS = 60
+"""In the smallest field of view, if there is room for so many."""
+
+BRIGHTEST = 8e3
+"""Electrons per second of the brightest star, where no detector saturates with it."""
+
+RANGE = 50.0
+"""Flux of the brightest star over that of the faintest."""
+
+WELL = 0.5
+"""How full the brightest star may make a pixel, sky included."""
+
 VARIABLE = 8
-"""Which star varies, in order of brightness."""
+"""Which star varies, in order of brightness; it is the target."""
 
-AMPLITUDE, PERIOD_HOURS = 0.03, 0.25
-PULL_LIMITS = (0.8, 1.25)
-"""Scatter of the comparison stars over the photon limit that a demo of this length may show."""
-
-
-@dataclass
-class Line:
-    """One comparison of truth and measurement."""
-
-    what: str
-    truth: str
-    measured: str
-    good: bool
+AMPLITUDE = 0.03
+CYCLES = 1.4
+"""Periods of the variable in a night."""
 
 
 def command(options: Namespace) -> int:
@@ -55,19 +58,22 @@ def command(options: Namespace) -> int:
         complain(f"the instrument {options.instrument!r} needs options, and a demo has none: {in_words(error)}")
         return 2
     assert isinstance(instrument, Instrument)
-    if not type(instrument).recipe():
-        complain(f"the instrument {options.instrument!r} brings no recipe, which a demo needs")
-        return 2
     folder: Path = options.out
     if folder.exists():
         if not (folder / "demo.toml").exists():
             complain(f"{folder} exists and is no demo; give another folder with --out")
             return 2
         shutil.rmtree(folder)
-    print(f"simulating a night of {options.instrument} (seed {options.seed}) in {folder / 'raw'}", file=sys.stderr)
-    truth = simulate(instrument, folder / "raw", options.seed)
     path = folder / "demo.toml"
-    path.write_text(demo_recipe(instrument, truth), encoding="utf-8")
+    path.parent.mkdir(parents=True)
+    path.touch()  # the mark of a demo, also of one that is interrupted
+    print(f"simulating a night of {options.instrument} (seed {options.seed}) in {folder / 'raw'}", file=sys.stderr)
+    try:
+        observation, variable = simulate(instrument, folder / "raw", options.seed)
+    except ValueError as error:
+        complain(f"{options.instrument} cannot be simulated: {error}")
+        return 2
+    path.write_text(demo_recipe(instrument, observation, variable), encoding="utf-8")
     try:
         recipe = Recipe.read(path, [f"executor.jobs={options.jobs}"] if options.jobs is not None else [])
         with watching(quiet=False) as watch:
@@ -75,168 +81,148 @@ def command(options: Namespace) -> int:
     except (RecipeError, RunError) as error:
         complain(str(error))
         return 1
+    from albireo.cli.comparison import compare
     from albireo.results import Results
 
-    lines = compare(truth, Results(folder / "run"))
-    show(lines)
+    sections = compare(observation, Results(folder / "run"), variable)
+    show(sections)
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     memory = max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, children) / 1024
     if sys.platform == "darwin":  # bytes there, kibibytes elsewhere
         memory /= 1024
     print(f"{time.monotonic() - begin:.0f} s in all, {memory:.0f} MiB in the largest process")
     print(f"recipe: {path}\nreport: {outcome.reports[0] if outcome.reports else 'none'}")
-    return 0 if all(line.good for line in lines) and outcome.exit_code == 0 else 1
+    good = all(line.good for lines in sections.values() for line in lines)
+    return 0 if good and outcome.exit_code == 0 else 1
 
 
-def simulate(instrument: Instrument, raw: Path, seed: int) -> Truth:
-    """Write a raw night with drift, changing seeing, thin clouds, a variable star, and a flat that is too bright."""
-    from albireo.testing import Night, Scene, Sine, simulate_night
+def simulate(instrument: Instrument, raw: Path, seed: int) -> tuple[Observation, Variable]:
+    """Write a raw night with a variable star, and a flat that is too bright where the camera's recipe looks for such.
 
-    example = instrument.example()
-    ny, nx = example.amplifiers[0].data.shape
-    scene = Scene.field(
-        (ny, nx),
+    Raises
+    ------
+    ValueError
+        If the camera's examples or its own simulation do not say enough.
+    """
+    from albireo.cli.comparison import Variable
+    from albireo.testing import Night, Scene, Simulation, Sine, simulate_observation
+
+    simulation = Simulation.of(instrument)
+    night = simulation.usual_night
+    exptime = max(night.exptime if eye.exptime is None else eye.exptime for eye in simulation.eyes)
+    period = night.science * (exptime + night.overhead) / 3600.0 / CYCLES
+    brightest = min(BRIGHTEST, *(_limit(eye, night) for eye in simulation.eyes))
+    scene = simulation.field(
         STARS,
-        brightest=8e3,
-        faintest=1.5e2,
-        separation=30.0,
-        margin=40.0,
-        variables={VARIABLE: Sine(AMPLITUDE, PERIOD_HOURS)},
+        brightest,
+        brightest / RANGE,
+        target=VARIABLE,
+        variables={VARIABLE: Sine(AMPLITUDE, period)},
         seed=seed,
     )
-
-    def clouds(hours: float) -> float:
-        return 0.75 if 0.20 < hours < 0.25 else 1.0
-
-    night = Night(
-        science=48,
-        bias=9,
-        flat=7,
-        exptime=20.0,
-        overhead=6.0,
-        fwhm=Sine(0.1, 0.4, level=3.6),
-        drift=(30.0, -18.0),
-        jitter=0.5,
-        sky=8.0,
-        gradient=(0.05, 0.0),
-        transparency=clouds,
-        airmass=lambda hours: 1.1 + 0.4 * hours,
-    )
-    truth = simulate_night(instrument, raw, scene, night, seed=seed)
-    too_bright = Night(science=0, bias=0, flat=1, flat_level=1.1)
-    simulate_night(instrument, raw / "too-bright", scene, too_bright, seed=seed + 1)
-    return truth
+    observation = simulate_observation(instrument, raw, simulation, scene, night, seed=seed)
+    flats = next((eye.example.path for eye in simulation.eyes if "flat" in eye.calibrations), None)
+    if flats is not None and _selects_flats(instrument):
+        bright = Simulation(tuple(eye for eye in simulation.eyes if eye.example.path == flats), simulation.pointings)
+        night = Night(science=0, bias=0, flat=1, flat_level=1.1)
+        simulate_observation(instrument, raw / "too-bright", bright, Scene([], [], []), night, seed=seed + 1)
+    return observation, Variable(VARIABLE, AMPLITUDE, period)
 
 
-def demo_recipe(instrument: Instrument, truth: Truth) -> str:
+def _best_seeing(night: Night) -> float:
+    from albireo.testing.night import value_at
+
+    hours = night.science * (night.exptime + night.overhead) / 3600.0
+    return min(value_at(night.fwhm, hours * step / 100) for step in range(101))
+
+
+def _limit(eye: Eye, night: Night) -> float:
+    """Give the flux of a star in electrons per second that fills a pixel of this detector as far as `WELL` says.
+
+    Infinite where the saturation is not known.
+    """
+    import numpy as np
+
+    from albireo.testing import Profile
+    from albireo.testing.night import value_at
+
+    exptime = night.exptime if eye.exptime is None else eye.exptime
+    full = (eye.example.saturation - eye.camera.bias) * min(a.gain for a in eye.example.amplifiers)
+    light = (value_at(night.sky, 0.0) * eye.sky + eye.camera.dark) * exptime
+    profile = Profile(_best_seeing(night) * eye.view.scale, night.beta)
+    peak = float(profile.density(np.zeros(1), np.zeros(1))[0])
+    limit = (WELL * full - light) / (peak * exptime * eye.throughput)
+    if limit <= 0:
+        where = eye.example.detector or eye.example.instrument
+        raise ValueError(f"the sky alone fills the pixels of {where} in {exptime:g} s; let the night expose for less")
+    return limit if isfinite(limit) else inf
+
+
+def _selects_flats(instrument: Instrument) -> bool:
+    from albireo.scaffold import init
+
+    tables = tomllib.loads(init(type(instrument))).get("select", [])
+    return any((table.get("use"), table.get("kind")) == ("level", "flat") for table in tables)
+
+
+def demo_recipe(instrument: Instrument, observation: Observation, variable: Variable) -> str:
     """Take the default recipe of a camera, point it at the simulated frames, and name the variable star."""
-    text = re.sub(r'(?m)^path = "\.".*$', 'path = "raw"', type(instrument).recipe())
+    from albireo.scaffold import init
+
+    text = type(instrument).recipe() or _fitting(init(type(instrument)), observation.simulation)
+    text = re.sub(r'(?m)^path = "\.".*$', 'path = "raw"', text)
     text = re.sub(r"(?m)^title = .*$", 'title = "Demo: a simulated night"', text)
-    text = re.sub(r"(?m)^# (\[\[targets\]\]|name = |ra = |dec = ).*\n", "", text)
-    first = truth.exposures[0]
-    window = truth.detector.window
-    # A target is given in pixels of the raw frame, where a person would point at it.
-    x, y = first.x[VARIABLE] + window.x0, first.y[VARIABLE] + window.y0
-    place = f'x = {x:.1f}\ny = {y:.1f}\nframe = "{Path(first.frame.path).name}"'
-    return f'{text.rstrip()}\n\n[[targets]]\nname = "variable"\n{place}\n'
+    text = re.sub(r"(?m)^# (\[\[targets\]\]|(name|ra|dec|x|y) = ).*\n", "", text)
+    return f"{text.rstrip()}\n\n{_targets(observation, variable.star)}"
 
 
-def compare(truth: Truth, results: Results) -> list[Line]:
-    """Hold what was measured against what was put in."""
-    import numpy as np
-
-    frames = results.frames
-    science = frames[frames["kind"] == "science"]
-    lines = [Line("frames used", str(len(truth.exposures)), str(int((science["fate"] == "used").sum())), True)]
-    lines[0].good = lines[0].truth == lines[0].measured
-    lines.append(_alignment(truth, results))
-    lines += _fluxes(truth, results)
-    stars = results.stars
-    curve = results.curves[0]
-    quiet = stars[(stars["comparison"] > 0) & (np.abs(stars["aperture"] - curve.meta["APERTURE"]) < 0.01)]
-    ratio = float(np.median(quiet["scatter"] / quiet["expected"]))
-    best = float(np.min(quiet["scatter"])) * 1e3
-    measured = f"{ratio:.2f} (best star {best:.2f} mmag)"
-    lines.append(Line("scatter / photon limit", "1.00", measured, PULL_LIMITS[0] < ratio < PULL_LIMITS[1]))
-    lines.append(_variable(truth, curve))
-    return lines
+def _fitting(text: str, simulation: Simulation) -> str:
+    """Take out of the general recipe what it has for calibrations that a camera does not take."""
+    taken = {kind for eye in simulation.eyes for kind in eye.calibrations}
+    has_overscan = any(a.overscan is not None for eye in simulation.eyes for a in eye.example.amplifiers)
+    unused = [kind for kind in ("bias", "flat") if kind not in taken] + ["overscan"] * (not has_overscan)
+    for name in unused:
+        text = re.sub(rf'\[\[(corrections|masters)\]\]\n(use = "combine"\nkind|use) = "{name}"\n+', "", text)
+    return text
 
 
-def _alignment(truth: Truth, results: Results) -> Line:
-    """Compare where the catalogue's stars are said to be with where they were."""
-    import numpy as np
+def _targets(observation: Observation, star: int) -> str:
+    """Name the variable once for each place of the telescope, as a person would: in the frame that shows it best."""
+    from albireo.cli.comparison import from_edge
 
-    table = results.photometry
-    errors = []
-    for exposure in truth.exposures:
-        rows = table[table["frame"] == Path(exposure.frame.path).name]
-        near = _nearest(np.asarray(rows["x"]), np.asarray(rows["y"]), exposure)
-        errors.append(near[1][near[1] < 3])
-    rms = float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
-    return Line("position of stars", "0 pixel", f"{rms:.3f} pixel rms", rms < 0.1)
-
-
-def _nearest(x: Any, y: Any, exposure: Any) -> tuple[Any, Any]:
-    import numpy as np
-
-    distance = np.hypot(x[:, None] - exposure.x[None, :], y[:, None] - exposure.y[None, :])
-    star = np.argmin(distance, axis=1)
-    return star, distance[np.arange(len(star)), star]
-
-
-def _fluxes(truth: Truth, results: Results) -> list[Line]:
-    """Compare electrons, after the share of light inside the aperture, which is one number for each frame."""
-    import numpy as np
-
-    table = results.photometry
-    table = table[np.abs(table["aperture"] - results.curves[0].meta["APERTURE"]) < 0.01]
-    pulls, ratios, shares = [], [], []
-    for exposure in truth.exposures:
-        rows = table[table["frame"] == Path(exposure.frame.path).name]
-        star, distance = _nearest(np.asarray(rows["x"]), np.asarray(rows["y"]), exposure)
-        flux, error = np.asarray(rows["flux"]), np.asarray(rows["flux_err"])
-        good = (distance < 3) & np.isfinite(flux) & (np.asarray(rows["flags"]) == 0)
-        true = exposure.electrons[star[good]]
-        flux, error = flux[good], error[good]
-        weight = true**2 / error**2
-        share = float(np.sum(weight * flux / true) / np.sum(weight))
-        shares.append(share)
-        ratios.append(flux / (true * share))
-        pulls.append((flux - true * share) / error)
-    pull, ratio = np.concatenate(pulls), np.concatenate(ratios)
-    median = float(np.median(ratio))
-    width = float(1.4826 * np.median(np.abs(pull - np.median(pull))))
-    inside = 100 * float(np.median(shares))
-    count = f"{len(ratio)} fluxes, {inside:.1f} % of the light inside the aperture"
-    return [
-        Line("flux / truth (median)", "1.0000", f"{median:.4f} ({count})", abs(median - 1) < 0.003),
-        Line("error bars (width of pulls)", "1.00", f"{width:.2f}", 0.9 < width < 1.1),
-    ]
+    eyes, pointings = observation.simulation.eyes, observation.simulation.pointings
+    field = min(eye.area for eye in eyes) ** 0.5
+    tables: list[str] = []
+    done: list[Pointing] = []
+    for turn, pointing in enumerate(pointings[: observation.night.science]):
+        if any(hypot(pointing.east - other.east, pointing.north - other.north) < 0.5 * field for other in done):
+            continue  # the same field
+        shown = [(truth.exposures[turn], truth.detector.window) for truth in observation.truths]
+        depths = [
+            from_edge(exposure, window.shape)[star] if exposure.frame.kind == "science" else -inf
+            for exposure, window in shown
+        ]
+        if max(depths) < 0:
+            continue
+        exposure, window = shown[depths.index(max(depths))]
+        name = " ".join(("variable", pointing.name or str(turn + 1))) if done else "variable"
+        done.append(pointing)
+        x, y = exposure.x[star] + window.x0, exposure.y[star] + window.y0
+        place = f'x = {x:.1f}\ny = {y:.1f}\nframe = "{exposure.frame.name}"'
+        tables.append(f'[[targets]]\nname = "{name}"\n{place}\n')
+    return "\n".join(tables)
 
 
-def _variable(truth: Truth, curve: Any) -> Line:
-    """Fit the amplitude of the variable, its period and phase given."""
-    import numpy as np
-
-    hours = np.array([truth[name].hours for name in curve["frame"]])
-    phase = 2.0 * np.pi * hours / PERIOD_HOURS
-    good = np.isfinite(curve["flux"])
-    flux, error = np.asarray(curve["flux"])[good], np.asarray(curve["flux_err"])[good]
-    design = np.stack([np.ones(good.sum()), np.sin(phase[good])], axis=1) / error[:, None]
-    covariance = np.linalg.inv(design.T @ design)
-    level, amplitude = covariance @ design.T @ (flux / error)
-    sigma = float(np.sqrt(covariance[1, 1]) / level)
-    measured = float(amplitude / level)
-    text = f"{100 * measured:.2f} ± {100 * sigma:.2f} %"
-    return Line("amplitude of the variable", f"{100 * AMPLITUDE:.2f} %", text, abs(measured - AMPLITUDE) < 4 * sigma)
-
-
-def show(lines: list[Line]) -> None:
-    """Print the comparison."""
+def show(sections: Mapping[str, Sequence[Line]]) -> None:
+    """Print the comparison, with a heading for each band where there are several."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("", "truth", "measured", "", title="Truth and measurement", title_justify="left")
-    for line in lines:
-        table.add_row(line.what, line.truth, line.measured, "good" if line.good else "[red]off[/red]")
+    for title, lines in sections.items():
+        if len(sections) > 1:
+            table.add_section()
+            table.add_row(f"[bold]{title}[/bold]")
+        for line in lines:
+            table.add_row(line.what, line.truth, line.measured, "good" if line.good else "[red]off[/red]")
     Console(highlight=False).print(table)

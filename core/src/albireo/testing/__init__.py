@@ -1,7 +1,8 @@
 """Nights with a known truth, and the conformance kit that holds every stage against it.
 
 Two ways to an image: `simulate_image` gives a calibrated picture in memory, for the tests of a finder or a photometer;
-`simulate_night` writes raw FITS files of a camera, for whatever begins at the files. Both give back what they put in.
+`simulate_night` writes raw FITS files of one detector, and `simulate_observation` those of a camera with several that
+look at one sky, for whatever begins at the files. All give back what they put in.
 `albireo.testing.conformance` runs the checks that every stage of a role must pass.
 
 The core never imports this package.
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 from albireo.testing.camera import PlainCamera
 from albireo.testing.detector import Camera, Detector
-from albireo.testing.night import Exposure, Night, Truth, simulate_night
+from albireo.testing.night import Exposure, Night, Truth
 from albireo.testing.noise import poisson
+from albireo.testing.observation import Observation, simulate_night, simulate_observation
 from albireo.testing.picture import Picture, simulate_image
+from albireo.testing.raw_files import write_raw
 from albireo.testing.scene import Scene, Sine, Transit
 from albireo.testing.simulation import Eye, Pointing, Simulation
 from albireo.testing.stack import ImageStack
@@ -26,6 +29,7 @@ __all__ = [
     "Eye",
     "ImageStack",
     "Night",
+    "Observation",
     "Picture",
     "PlainCamera",
     "Pointing",
@@ -39,4 +43,6 @@ __all__ = [
     "poisson",
     "simulate_image",
     "simulate_night",
+    "simulate_observation",
+    "write_raw",
 ]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from math import isfinite
-from typing import TYPE_CHECKING
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -19,10 +19,23 @@ from albireo.testing.noise import poisson
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Camera", "Detector"]
+__all__ = ["Camera", "Detector", "PixelType", "lit_window"]
 
-ADC_MAX = 65535
-"""Largest count of a 16-bit converter."""
+PixelType: TypeAlias = Literal["uint16", "int16", "float32"]
+"""What cameras write their pixels as."""
+
+RANGES: dict[PixelType, tuple[float, float]] = {
+    "uint16": (0.0, 65535.0),
+    "int16": (-32768.0, 32767.0),
+    "float32": (-inf, inf),
+}
+"""Smallest and largest count that a pixel of a type can hold."""
+
+NEWTON_STEPS = 4
+"""Enough for response curves that bend by some percent."""
+
+SKY_WAVES = 4
+"""Terms along each axis of the pattern in the sky."""
 
 FULL_WELL = 1.03
 """Where a pixel is full, relative to the saturation of the frame: full pixels read above it whatever their noise."""
@@ -31,6 +44,10 @@ FULL_WELL = 1.03
 @dataclass(frozen=True)
 class Camera:
     """What a detector does to light, beyond what its headers say.
+
+    The defaults are those of a CCD behind a 16-bit converter. An infrared array that is read before and after the
+    exposure gives the difference: ``Camera(dtype="int16", bias=0.0, bias_structure=0.0, overscan_drift=0.0, ...)``,
+    and counts below zero are as good as others.
 
     Attributes
     ----------
@@ -56,6 +73,21 @@ class Camera:
         Hits per second and million pixels. At sea level and with pixels of 15 micrometres there are about 0.04.
     bleeding : bool
         Whether charge above the full well flows along the columns; else it is lost.
+    dtype : {"uint16", "int16", "float32"}
+        Type of the pixels in the file. Integers are whole counts, cut off at the ends of their range; float32 is for
+        counts that software made of several reads: neither whole nor cut off.
+    ceiling : float
+        Highest count that the converter gives, in adu, where that is below the end of the range.
+    missing : float
+        Fraction of pixels for which the file has no value (NaN); only float32 can say so.
+    sky_structure : float
+        Standard deviation of a smooth, fixed pattern in the light of the sky, relative to it. A flat does not show
+        it: it is what the sky adds to an infrared image from inside the camera.
+
+    Raises
+    ------
+    ValueError
+        If integers are to have missing pixels.
     """
 
     bias: float = 1000.0
@@ -69,6 +101,20 @@ class Camera:
     response: float = 0.01
     cosmic_rays: float = 0.04
     bleeding: bool = True
+    dtype: PixelType = "uint16"
+    ceiling: float = inf
+    missing: float = 0.0
+    sky_structure: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.missing and self.dtype != "float32":
+            raise ValueError(f"pixels of type {self.dtype} cannot be missing; only float32 has a NaN")
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Smallest and largest count of a pixel, in adu."""
+        low, high = RANGES[self.dtype]
+        return low, min(high, self.ceiling)
 
 
 class Detector:
@@ -84,8 +130,7 @@ class Detector:
     Attributes
     ----------
     window : Section
-        The light-sensitive part of the raw image: the smallest rectangle that holds the data of all amplifiers. Planes
-        of light have its shape.
+        The light-sensitive part of the raw image; see `lit_window`. Planes of light have its shape.
 
     Raises
     ------
@@ -102,10 +147,7 @@ class Detector:
         if missing:
             raise ValueError(f"frame {frame.name!r} cannot be simulated: it has no {', '.join(missing)}")
         self.frame, self.camera, self.seed = frame, camera, seed
-        data = [amplifier.data for amplifier in frame.amplifiers]
-        self.window = Section(
-            min(s.y0 for s in data), max(s.y1 for s in data), min(s.x0 for s in data), max(s.x1 for s in data)
-        )
+        self.window = lit_window(frame)
         # A bounded cache: a flat of a large chip is tens of megabytes.
         self.flat = lru_cache(maxsize=2)(self._flat)
 
@@ -131,6 +173,21 @@ class Detector:
     def dead(self) -> NDArray[np.bool_]:
         """Pixels of the window without response."""
         return self._rng(3).random(self.window.shape, dtype=np.float32) < self.camera.dead
+
+    @cached_property
+    def missing(self) -> NDArray[np.bool_]:
+        """Pixels of the window for which the file has no value."""
+        return self._rng(8).random(self.window.shape, dtype=np.float32) < self.camera.missing
+
+    @cached_property
+    def sky_pattern(self) -> NDArray[np.float32]:
+        """Light of an even sky in each pixel of the window, relative to its mean: a sum of long waves."""
+        waves = np.arange(SKY_WAVES)
+        strength = self._rng(9).standard_normal((SKY_WAVES, SKY_WAVES))
+        strength[0, 0] = 0.0
+        rows, columns = (np.cos(np.pi * np.outer(waves, (np.arange(n) + 0.5) / n)) for n in self.window.shape)
+        pattern = np.einsum("ij,iy,jx->yx", strength, rows, columns, optimize=True)
+        return np.asarray(1.0 + self.camera.sky_structure / pattern.std() * pattern, dtype=np.float32)
 
     @cached_property
     def dark(self) -> NDArray[np.float32]:
@@ -178,7 +235,7 @@ class Detector:
         filter: str = "",
         number: int = 0,
         bias_shift: float = 0.0,
-    ) -> NDArray[np.uint16]:
+    ) -> NDArray[Any]:
         """Take one exposure.
 
         Parameters
@@ -196,8 +253,8 @@ class Detector:
 
         Returns
         -------
-        ndarray of uint16
-            The raw image.
+        ndarray
+            The raw image, of the camera's type.
         """
         expected = self.flat(filter) * light
         if exptime > 0:
@@ -219,12 +276,78 @@ class Detector:
             )
             if isfinite(self.frame.saturation):
                 # The full well is a property of the pixel; a chip that the converter limits never gets there.
-                full = (FULL_WELL * self.frame.saturation - self.camera.bias) * amplifier.gain
-                _overflow(charge[where], full, self.camera.bleeding)
-            counts[amplifier.data.slices] += charge[where] * np.float32(1.0 / amplifier.gain)
+                full = _linear(FULL_WELL * self.frame.saturation - self.camera.bias, self.frame.linearity)
+                _overflow(charge[where], full * amplifier.gain, self.camera.bleeding)
+            counts[amplifier.data.slices] += _shown(charge[where] * np.float32(1.0 / amplifier.gain), self.frame)
         counts += self.bias
-        counts += np.float32(bias_shift + 0.5)
-        return np.clip(counts, 0, ADC_MAX, out=counts).astype(np.uint16)
+        raw = self._converted(counts, bias_shift)
+        if self.camera.missing > 0:
+            raw[self.window.slices][self.missing] = np.nan
+        return raw
+
+    def unlit(self, shape: tuple[int, int], *, number: int = 0, bias_shift: float = 0.0) -> NDArray[Any]:
+        """Read out pixels that no light reaches and no frame shows: reference pixels, a part that is not used.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        number : int
+            Of the exposure.
+        bias_shift : float
+            As for `expose`.
+
+        Returns
+        -------
+        ndarray
+            Bias level and read noise, of the camera's type.
+        """
+        counts = self._rng(10, number).standard_normal(shape, dtype=np.float32)
+        counts *= np.float32(self.frame.read_noise / self.frame.gain)
+        counts += np.float32(self.camera.bias)
+        return self._converted(counts, bias_shift)
+
+    def _converted(self, counts: NDArray[np.float32], shift: float) -> NDArray[Any]:
+        """Shift counts, and turn them into what the file holds, in place where the type allows."""
+        low, high = self.camera.limits
+        if self.camera.dtype == "float32":
+            counts += np.float32(shift)
+            return np.minimum(counts, np.float32(high), out=counts)
+        counts += np.float32(shift + 0.5)
+        np.floor(counts, out=counts)
+        return np.clip(counts, low, high, out=counts).astype(self.camera.dtype)
+
+
+def lit_window(frame: Frame) -> Section:
+    """Give the light-sensitive part of a raw image: the smallest rectangle with the data of all amplifiers.
+
+    Raises
+    ------
+    ValueError
+        If the frame has no amplifier.
+    """
+    if not frame.amplifiers:
+        raise ValueError(f"frame {frame.name!r} cannot be simulated: it has no amplifiers")
+    data = [amplifier.data for amplifier in frame.amplifiers]
+    return Section(min(s.y0 for s in data), max(s.y1 for s in data), min(s.x0 for s in data), max(s.x1 for s in data))
+
+
+def _linear(counts: float, coefficients: tuple[float, ...]) -> float:
+    """Linear counts of a pixel that shows ``counts`` above the bias; see `Frame.linearity`."""
+    return counts * sum(c * counts**n for n, c in enumerate(coefficients)) if coefficients else counts
+
+
+def _shown(linear: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
+    """Counts that a camera shows for linear counts: the inverse of `Frame.linearity`, by Newton's method."""
+    if not frame.linearity:
+        return linear
+    shown = linear.copy()
+    for _ in range(NEWTON_STEPS):
+        value, slope = np.zeros_like(shown), np.zeros_like(shown)
+        for n in reversed(range(len(frame.linearity))):  # Horner's scheme, of the polynomial and its derivative
+            slope = slope * shown + np.float32((n + 1) * frame.linearity[n])
+            value = (value + np.float32(frame.linearity[n])) * shown
+        shown -= (value - linear) / slope
+    return shown
 
 
 def _overflow(charge: NDArray[np.float32], full: float, bleeding: bool) -> None:

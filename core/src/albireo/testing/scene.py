@@ -74,7 +74,8 @@ class Scene:
     Attributes
     ----------
     x, y : ndarray, shape (n,)
-        Position in pixels of the reference, that is of the light-sensitive part of a camera.
+        Position. For one detector in pixels of the reference, that is of its light-sensitive part; for a camera of
+        several in arcsec west and north of the target, as on a picture with north up and east to the left.
     flux : ndarray, shape (n,)
         Total light in electrons per second through a clear sky.
     variables : mapping of int to callable
