@@ -98,9 +98,7 @@ def drawn(draw: st.DrawFn, key: tuple[str, str]) -> tuple[Frame, ...]:
 def test_a_frame_survives_its_own_headers(key: tuple[str, str], tmp_path: Path, data: st.DataObject) -> None:
     camera = camera_of(key)
     frames = data.draw(drawn(key))
-    simulation = camera.simulation()
-    name = simulation.filename(frames[0], 1) if simulation and simulation.filename else ""
-    path = tmp_path / (name or f"{frames[0].kind}/0001.fits")
+    path = tmp_path / (camera.filename(frames[0], 1) or f"{frames[0].kind}/0001.fits")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     meant = [frame.replace(path=str(path)) for frame in frames]

@@ -27,7 +27,7 @@ def night(reduce, tmp_path_factory) -> Reduced:
     whole = camera.simulation()
     eyes = tuple(eye for eye in whole.eyes if eye.example.detector in ("C1", "C2Y", "C2Z"))
     plan = replace(whole.usual_night, science=SCIENCE, bias=3, dark=3, flat=3)
-    simulation = Simulation(eyes, whole.pointings, whole.filename, whole.adapt, plan)
+    simulation = Simulation(eyes, whole.pointings, whole.adapt, plan)
     scene = simulation.field(50, 6e3, 3e2, separation=10.0, target=5, seed=7)
     folder = tmp_path_factory.mktemp("ratir-night")
     truth = simulate_observation(camera, folder / "raw", simulation, scene, seed=7)

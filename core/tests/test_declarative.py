@@ -540,8 +540,8 @@ def test_everything_that_is_wrong_with_a_definition_is_told_at_once(tmp_path):
     assert sorted(line.strip() for line in problems) == sorted(
         [
             "colour: there is no such key; "
-            "keys here are name, hdu, identity, kinds, parts, amplifiers, simultaneous, frame, placeholders, site, setup, "
-            "spared, match, example, example_hdus, more_examples",
+            "keys here are name, hdu, identity, kinds, parts, amplifiers, simultaneous, frame, placeholders, site, "
+            "setup, spared, match, example, example_hdus, more_examples",
             "hdu: should be 'first', 'each' or a number from 0, not 'second'",
             f"identity.telescop: 'telescop' {NO_KEYWORD}",
             "kinds.1.kind: 'sience' is no kind of frame; did you mean 'science'?; "
@@ -554,7 +554,8 @@ def test_everything_that_is_wrong_with_a_definition_is_told_at_once(tmp_path):
             "keys here are keyword, value, default, cases, unit, times, pattern, unknown, source, certainty",
             "frame.trim.value: section rows 0:5, columns 0:0 is empty or outside the image; "
             "it needs 0 <= start < stop on both axes",
-            "frame.ra.unit: input should be '', 'hms', 'dms', 'west', 'K', 'altitude', 'adu', 'ms', 'us' or 'min', not 'hours'",
+            "frame.ra.unit: input should be '', 'hms', 'dms', 'west', 'K', 'altitude', 'adu', 'ms', 'us' or 'min', "
+            "not 'hours'",
             "match: frames have no 'filtr'; did you mean 'filter'?",
             "example: NAXIS2 missing; give the size of the raw image",
         ]

@@ -190,3 +190,33 @@ def test_a_plane_of_another_shape_is_an_error_of_the_frame(raw):
         apply_terms(image(raw), frame_of(), [Terms(crop=DATA), Terms(subtract=np.zeros((60, 60), np.float32))])
     with pytest.raises(FrameError, match=r"section \[1:90,1:10\] to keep reaches beyond"):
         apply_terms(image(raw), frame_of(), [Terms(crop=Section(0, 10, 0, 90))])
+
+
+# --- linearity
+
+
+def test_counts_are_linearised_after_subtracting_and_before_multiplying(rng):
+    raw = (1000.0 + rng.integers(0, 50000, RAW)).astype(np.float32)
+    coefficients = (1.01, -1e-6, 1e-11)
+    terms = [
+        Terms(subtract=1000.0, subtract_variance=0.25, pedestal=True, linearity=coefficients, nonlinear_above=4e4),
+        Terms(multiply=GAIN, unit="electron"),
+    ]
+    result = apply_terms(image(raw), frame_of(), terms)
+    x = raw.astype(float) - 1000.0
+    linear = x * (1.01 - 1e-6 * x + 1e-11 * x**2)
+    slope = 1.01 - 2e-6 * x + 3e-11 * x**2
+    np.testing.assert_allclose(result.data, GAIN * linear, rtol=1e-6, atol=1e-3)
+    # Photons are counted before the electronics bends their number: the noise is that of the linear counts.
+    variance = 0.25 * slope**2 + np.maximum(linear, 0.0) / GAIN + (READ_NOISE / GAIN) ** 2
+    np.testing.assert_allclose(variance_of(result), GAIN**2 * variance, rtol=2e-6)
+    np.testing.assert_array_equal(flags_of(result), np.where(x > 4e4, Flag.NON_LINEAR, 0))
+    assert not result.mask.any()
+
+
+def test_a_known_variance_goes_with_the_slope_of_the_linearity(rng):
+    raw = rng.uniform(0, 40000, RAW).astype(np.float32)
+    picture = image(raw, variance=np.full(RAW, 4.0))
+    result = apply_terms(picture, frame_of(), [Terms(linearity=(1.0, -2e-6))])
+    np.testing.assert_allclose(variance_of(result), 4.0 * (1.0 - 4e-6 * raw.astype(float)) ** 2, rtol=1e-6)
+    assert not flags_of(result).any()

@@ -19,7 +19,17 @@ from albireo import (
     builtin,
     hookimpl,
 )
-from albireo.plan import Fate, FieldPlan, PlanError, describe, find_frame, make_plan, safe_name, targets_in
+from albireo.plan import (
+    Fate,
+    FieldPlan,
+    PlanError,
+    describe,
+    find_frame,
+    make_plan,
+    safe_name,
+    share_targets,
+    targets_in,
+)
 from albireo.recipe import Target
 from albireo.testing import PlainCamera
 
@@ -151,6 +161,18 @@ def test_science_frames_get_the_masters_that_match_and_masters_get_theirs(recipe
             "flat": (flat, "the only one that matches"),
         }
     assert describe(plan) == {"masters": 2, "fields": 1, "science": 3}
+
+
+def test_a_master_may_have_to_share_one_setting_only(recipe, monkeypatch):
+    night = Frames([*some("science", 1, setup=(("binning", "2"), ("mirror", "in")))])
+    night += Frames([*some("bias", 2, setup=(("binning", "2"), ("mirror", "out")))])
+    with pytest.raises(PlanError, match="bias frames at hand: 2 with readout set-up binning=2 mirror=out"):
+        make_plan(recipe("bias"), night)
+    monkeypatch.setattr(Camera, "match", lambda self, kind: ("setup.binning",))
+    assert [m.name for m in make_plan(recipe("bias"), night).masters] == ["bias"]
+    other = Frames([*night.where(kind="science"), *some("bias", 2, setup=(("binning", "3"),))])
+    with pytest.raises(PlanError, match="There is no master bias for binning 2; bias frames at hand: 2 with binning 3"):
+        make_plan(recipe("bias"), other)
 
 
 def test_a_master_comes_after_what_it_needs(recipe):
@@ -371,6 +393,107 @@ def test_fields_are_targets_and_detectors(recipe):
         ("WASP-12_b-2", "WASP-12 b", "2", 2),
         ("field", "", "", 1),
     ]
+
+
+SIDE = 10 * 60.0 / 3600.0
+"""Smaller side in degrees of a field of 10 x 20 pixels of a minute of arc."""
+
+
+def pointed(number, dec=10.0, ra=30.0, target="M 67", start=60000.0, **facts):
+    """A frame that points somewhere, with a name of its own."""
+    name = f"{facts.get('detector', '')}{number}"
+    place = {"ra": ra, "dec": dec, "scale": 60.0, "target": target, "filter": "r", "kind": "science"}
+    return BASE.replace(path=name, name=name, start=start + number / 100, mid=start + number / 100, **place | facts)
+
+
+def fields_of(recipe, *frames):
+    return {field.name: names(field.frames) for field in make_plan(recipe(), Frames(frames)).fields}
+
+
+def test_pointings_further_apart_than_half_the_field_are_fields_of_their_own(recipe):
+    near, far = 0.45 * SIDE, 0.55 * SIDE
+    assert fields_of(recipe, pointed(0), pointed(1, 10.0 + near), pointed(2)) == {"M_67": ["0", "1", "2"]}
+    to_and_fro = [pointed(n, 10.0 + (far if n % 2 else 0.0)) for n in range(6)]
+    assert fields_of(recipe, *to_and_fro) == {"M_67": ["0", "2", "4"], "M_67-2": ["1", "3", "5"]}
+
+
+def test_a_field_that_drifts_stays_one(recipe):
+    drift = [pointed(n, 10.0 + 0.3 * SIDE * n) for n in range(12)]
+    assert fields_of(recipe, *drift) == {"M_67": [str(n) for n in range(12)]}
+
+
+@pytest.mark.parametrize(("ra", "dec"), [(0.0, 0.0), (0.001, 60.0), (123.0, 89.5)])
+def test_pointings_are_places_on_a_sphere(recipe, ra, dec):
+    from math import cos, radians
+
+    for step, fields in ((0.4, 1), (0.6, 2)):
+        east = step * SIDE / cos(radians(dec))
+        found = fields_of(recipe, pointed(0, dec, (ra - 0.5 * east) % 360), pointed(1, dec, (ra + 0.5 * east) % 360))
+        assert len(found) == fields, step
+
+
+def test_a_frame_without_a_pointing_goes_with_the_next_in_time(recipe):
+    nan = float("nan")
+    night = [pointed(0), pointed(1), pointed(2, ra=nan, dec=nan), pointed(10, 20.0), pointed(9, ra=nan, dec=nan)]
+    assert fields_of(recipe, *night) == {"M_67": ["0", "1", "2"], "M_67-2": ["9", "10"]}
+    blind = [pointed(n, ra=nan, dec=nan) for n in range(3)]
+    assert fields_of(recipe, *blind) == {"M_67": ["0", "1", "2"]}
+    assert fields_of(recipe, *(pointed(n, 10.0 * n, scale=nan) for n in range(3))) == {"M_67": ["0", "1", "2"]}
+
+
+def skies_of(recipe, *frames):
+    """Names of the fields on each sky."""
+    skies = {}
+    for field in make_plan(recipe(), Frames(frames)).fields:
+        skies.setdefault(field.sky, set()).add(field.name)
+    return skies
+
+
+def test_detectors_that_look_at_one_target_share_a_sky(recipe):
+    night = [pointed(n, detector=d, exposure=f"e{n}") for n in range(2) for d in ("C1", "C2", "C3")]
+    assert skies_of(recipe, *night) == {"M_67": {"M_67-C1", "M_67-C2", "M_67-C3"}}
+    turns = [pointed(n, detector=f"C{n}") for n in range(2)]
+    assert skies_of(recipe, *turns) == {"M_67": {"M_67-C0", "M_67-C1"}}
+
+
+def test_pointings_decide_over_names_where_they_are_known(recipe):
+    nan = float("nan")
+    other = {"detector": "C2", "exposure": "e0"}
+    one = pointed(0, detector="C1", exposure="e0")
+    assert len(skies_of(recipe, one, pointed(0, 10.0 + 0.6 * SIDE, **other))) == 1
+    assert len(skies_of(recipe, one, pointed(0, 10.0 + 0.7 * SIDE, **other))) == 2
+    assert len(skies_of(recipe, one, pointed(0, target="field of C2", **other))) == 1
+    assert len(skies_of(recipe, one, pointed(0, ra=nan, dec=nan, **other))) == 1
+    assert len(skies_of(recipe, one, pointed(0, ra=nan, dec=nan, **other | {"target": "x"}))) == 2
+    assert len(skies_of(recipe, one, pointed(0, target="x", detector="C2", exposure="later"))) == 2
+
+
+def test_frames_without_a_name_are_of_one_sky_only_if_they_were_exposed_at_once(recipe):
+    nan = float("nan")
+    blind = {"target": "", "ra": nan, "dec": nan}
+    pair = [pointed(0, detector=d, **blind) for d in ("C1", "C2")]
+    assert skies_of(recipe, *pair) == {"field": {"field-C1"}, "field-2": {"field-C2"}}
+    assert skies_of(recipe, *(f.replace(exposure="e0") for f in pair)) == {"field": {"field-C1", "field-C2"}}
+
+
+def test_each_pointing_is_a_sky_of_its_own(recipe):
+    night = [
+        pointed(n, 10.0 + (SIDE if n % 2 else 0.0), detector=d, exposure=f"e{n}")
+        for n in range(4)
+        for d in ("C1", "C2")
+    ]
+    assert skies_of(recipe, *night) == {"M_67": {"M_67-C1", "M_67-C2"}, "M_67-2": {"M_67-C1-2", "M_67-C2-2"}}
+
+
+def test_of_several_skies_under_one_name_a_target_belongs_where_it_is(recipe):
+    night = [pointed(n, 10.0 + (3.0 * SIDE if n % 2 else 0.0)) for n in range(4)]
+    skies = [[field] for field in make_plan(recipe(), Frames(night)).fields]
+    by_place = Target(name="M 67", ra=30.0, dec=10.0 + 3.0 * SIDE)
+    by_pixels = Target(name="m 67", x=1.0, y=2.0)
+    by_frame = Target(name="M 67", x=1.0, y=2.0, frame="3")
+    nowhere = Target(name="M 31", x=1.0, y=2.0)
+    assert share_targets([by_place, by_pixels, by_frame, nowhere], skies) == [[by_pixels], [by_place, by_frame]]
+    assert share_targets([nowhere], [[skies[0][0], skies[1][0]]]) == [[nowhere]]
 
 
 def test_the_reference_is_looked_for_from_the_middle_outwards_in_the_commonest_filter(recipe):

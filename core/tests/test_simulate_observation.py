@@ -344,19 +344,26 @@ def test_eyes_have_noise_of_their_own(tmp_path):
 
 
 def test_a_camera_names_its_files_and_two_of_one_name_are_refused(tmp_path):
-    def named(frame: Frame, number: int) -> str:
-        return f"{number:02d}{frame.kind[0]}-{Path(frame.path).stem}.fit"
+    class Naming(ManyEyed):
+        """Has names of its own."""
+
+        def filename(self, frame: Frame, number: int) -> str:
+            return f"{number:02d}{frame.kind[0]}-{Path(frame.path).stem}.fit"
+
+    class Repeating(ManyEyed):
+        """Has one name for all."""
+
+        def filename(self, frame: Frame, number: int) -> str:
+            return "one.fit"
 
     night = Night(science=1, bias=1, flat=0)
-    observed = simulate_observation(ManyEyed(), tmp_path, simulation(filename=named), STARS, night)
+    observed = simulate_observation(Naming(), tmp_path, simulation(), STARS, night)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["01b-optical.fit", "02s-halved.fit", "02s-optical.fit", "02s-ramps.fit"]
     )
     assert observed.frames[-1].name == "02s-ramps.fit"
     with pytest.raises(ValueError, match=r"two files of the night are to be called .*one\.fit; file names must tell"):
-        simulate_observation(
-            ManyEyed(), tmp_path, simulation(filename=lambda frame, number: "one.fit"), STARS, night
-        )  # fmt: skip
+        simulate_observation(Repeating(), tmp_path, simulation(), STARS, night)
 
 
 def test_a_camera_without_a_simulation_of_its_own_has_a_usual_one(tmp_path):

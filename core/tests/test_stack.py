@@ -82,6 +82,13 @@ class Gain(PixelwiseCorrection, name="gain"):
         return Terms(multiply=amplifier_plane(frame, "gain"), unit="electron")
 
 
+class Linear(PixelwiseCorrection, name="linear"):
+    """Bend the counts, and flag high ones."""
+
+    def terms(self, image, frame, masters):
+        return Terms(linearity=(1.0, -2e-6, 1e-11), nonlinear_above=2e4)
+
+
 class Smooth(Correction, name="smooth"):
     """Mix neighbouring rows, which no strip can do."""
 
@@ -147,6 +154,7 @@ CHAINS = {
     "one level": [Level(), Trim()],
     "untrimmed": [Overscan(), Bias(), Gain()],
     "trimmed": [Overscan(), Trim(), Bias(), Gain()],
+    "linearised": [Overscan(), Trim(), Bias(), Linear(), Gain()],
     "trimmed first": [Trim(), Bias(), Gain()],
     "looks late": [Bias(), Level()],
     "not by pixels": [Overscan(), Trim(), Smooth(), Gain()],

@@ -183,11 +183,19 @@ class Instrument(Stage):
         return (self.example(),)
 
     def filename(self, frame: Frame, number: int) -> str:
-        """Name a raw file as this camera might, below the folder of a night: for simulations and tests.
+        """Name a raw file as this camera does, below the folder of a night; empty where any name will do.
 
-        Only cameras that tell something by the names of files or folders need more than the usual one.
+        Simulations and tests call their files so. Only cameras that tell something by the names of files or folders
+        need it.
+
+        Parameters
+        ----------
+        frame : Frame
+            The first frame of the file.
+        number : int
+            Of its exposure in the night, from one.
         """
-        return f"{frame.kind}-{number:04d}.fits"
+        return ""
 
     def together(self, frames: Frames) -> Frames:
         """Give frames of several detectors that were exposed at once the same `Frame.exposure`.

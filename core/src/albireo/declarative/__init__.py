@@ -258,10 +258,10 @@ class DeclarativeInstrument(Instrument):
 
     def filename(self, frame: Frame, number: int) -> str:
         """Name a raw file so that the rules of its kind hold: in the folder, or with the letters, that they ask for."""
-        usual = super().filename(frame, number)
         rule = next((r for r in self.camera.kinds if (r.kind, r.variant) == (frame.kind, frame.variant)), None)
         if rule is None or not rule.file or set("?[") & set(rule.file):
-            return usual
+            return ""
+        usual = f"{frame.kind}-{number:04d}.fits"
         *folders, name = rule.file.split("/")
         return "/".join([part.replace("*", "") or "night" for part in folders] + [_named_like(name, usual)])
 
@@ -278,7 +278,7 @@ class DeclarativeInstrument(Instrument):
         camera, found = self.camera, []
         for number, cards in enumerate(camera.all_examples(), 1):
             name = f"{camera.name}-{number}.fits" if camera.more_examples else f"{camera.name}.fits"
-            path = Path(self.filename(Frame(name, kind="science"), number)).with_name(name)
+            path = Path(self.filename(Frame(name, kind="science"), number) or name).with_name(name)
             header = _header(cards)
             extensions = [(n, _header(cards | extra)) for n, extra in enumerate(camera.example_hdus, 1)]
             with warnings.catch_warnings():

@@ -382,8 +382,9 @@ class _Observer:
             groups.setdefault(self.simulation.eyes[shot.eye].example.path, []).append(shot)
         for example, group in groups.items():
             first = group[0]
-            if self.simulation.filename is not None:
-                path = self.home / self.simulation.filename(first.frame, first.number + 1)
+            name = self.instrument.filename(first.frame, first.number + 1)
+            if name:
+                path = self.home / name
             else:
                 path = (self.home / Path(example).stem if several else self.home) / f"{kind}-{count:04d}.fits"
             yield [self._named(shot, path, len(group) > 1) for shot in group]

@@ -110,10 +110,6 @@ class Simulation:
     eyes : tuple of Eye
     pointings : tuple of Pointing
         The exposures go round them.
-    filename : callable, optional
-        From the first frame of a file and the number of its exposure in the night, from one, to the name of the file
-        below the folder of the night. Else files are called ``science-0001.fits`` and so on; where an exposure makes
-        several, each lies in a folder called like the example's file, without suffix.
     adapt : callable, optional
         Changes a science frame before it is written, by the pointing of its exposure: the kind or target of a half.
     night : Night, optional
@@ -122,7 +118,6 @@ class Simulation:
 
     eyes: tuple[Eye, ...]
     pointings: tuple[Pointing, ...] = (Pointing(),)
-    filename: Callable[[Frame, int], str] | None = None
     adapt: Callable[[Frame, Pointing], Frame] | None = None
     night: Night | None = None
 

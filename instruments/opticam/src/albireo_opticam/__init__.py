@@ -145,6 +145,10 @@ class OPTICAM(DeclarativeInstrument, name="opticam"):
             header["RA"], header["DEC"] = "0", "31"
         return header
 
+    def filename(self, frame: Frame, number: int) -> str:
+        """Name a file as the camera's software does; the start of the exposure tells files apart."""
+        return file_name(frame)
+
     def simulation(self) -> Simulation:
         """Describe a night as the real triplet shows it: scales, offsets, noise and hot pixels of November 2023."""
         from albireo_opticam.simulation import simulation

@@ -13,7 +13,6 @@ import numpy as np
 
 from albireo import Frame, Transform
 from albireo.testing import Camera, Eye, Night, Simulation, Sine
-from albireo_opticam.names import file_name
 
 __all__ = ["simulation"]
 
@@ -38,7 +37,6 @@ def simulation(examples: Sequence[Frame]) -> Simulation:
     """Give the three cameras with their views of one sky, and a short night with flats and no dark frames."""
     return Simulation(
         tuple(_eye(example) for example in examples),
-        filename=lambda frame, number: file_name(frame),
         night=Night(
             science=24,
             bias=0,

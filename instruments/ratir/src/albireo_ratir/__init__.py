@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from albireo import Cards, DeclarativeInstrument, Frame, FrameError, Frames, Instrument, hookimpl
+from albireo import Cards, DeclarativeInstrument, Frame, FrameError, Frames, Instrument, hookimpl, mjd_to_iso
 from albireo_ratir.astrometry import axis_of, celestial, centre_of, optical_axis
-from albireo_ratir.channels import INFRARED, channel, is_cut, kind_by_name, require_one_channel
+from albireo_ratir.channels import INFRARED, LETTERS, channel, is_cut, kind_by_name, require_one_channel
 from albireo_ratir.clock import exposed, named_start
 from albireo_ratir.halves import APERTURES, aperture_of, with_aperture
 
@@ -174,6 +174,12 @@ class RATIR(DeclarativeInstrument, name="ratir"):
     def guess(self, frame: Frame) -> WCS | None:
         """Give celestial coordinates from the pointing alone, good to 2.5 arcmin; None where that is not known."""
         return None if is_cut(frame) else celestial(frame)
+
+    def filename(self, frame: Frame, number: int) -> str:
+        """Name a file by its start, channel and the letter of its kind; the start tells files apart."""
+        letter = next((letter for letter, kind in LETTERS.items() if kind == frame.kind), "o")
+        stamp = mjd_to_iso(frame.start)[:19].replace("-", "").replace(":", "")
+        return f"{stamp}{channel(frame.detector)}{letter}.fits"
 
     def simulation(self) -> Simulation:
         """Describe a night that alternates between the two apertures, so that each half has the target in turn."""

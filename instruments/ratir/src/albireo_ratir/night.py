@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from albireo import Frame, Transform, mjd_to_iso
+from albireo import Frame, Transform
 from albireo.testing import Camera, Eye, Night, Pointing, Simulation, Sine
 from albireo_ratir.astrometry import CHIPS, axis_of, centre_of, first_pixel
-from albireo_ratir.channels import INFRARED, LETTERS, channel
+from albireo_ratir.channels import INFRARED, channel
 from albireo_ratir.halves import APERTURES, with_aperture
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ def simulation(camera: RATIR) -> Simulation:
     return Simulation(
         eyes=tuple(_eye(example, pointings[0]) for example in camera.examples()),
         pointings=pointings,
-        filename=_filename,
         adapt=_with_role,
         night=Night(
             science=24,
@@ -105,9 +104,3 @@ def _view(example: Frame) -> Transform:
 
 def _with_role(frame: Frame, pointing: Pointing) -> Frame:
     return with_aperture(frame, pointing.name, "sky")
-
-
-def _filename(frame: Frame, number: int) -> str:
-    letter = next((letter for letter, kind in LETTERS.items() if kind == frame.kind), "o")
-    stamp = mjd_to_iso(frame.start)[:19].replace("-", "").replace(":", "")
-    return f"{stamp}{channel(frame.detector)}{letter}.fits"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from albireo import Cards, DeclarativeInstrument, Frame, FrameError, Instrument, hookimpl, iso_to_mjd
+from albireo import Cards, DeclarativeInstrument, Frame, FrameError, Instrument, hookimpl, iso_to_mjd, mjd_to_iso
 from albireo_rimas import optics, pointing, timing
 
 if TYPE_CHECKING:
@@ -129,6 +129,11 @@ class RIMAS(DeclarativeInstrument, name="rimas"):
 
         header = fits.getheader(frame.path, frame.hdu)
         return pointing.pointing_wcs(frame, timing.number(Cards([header]), "ROT"))
+
+    def filename(self, frame: Frame, number: int) -> str:
+        """Name a reduced frame as the detector server does, by date, number and arm."""
+        date = mjd_to_iso(frame.start)[:10].replace("-", "")
+        return f"{date}.rimas.{number:04d}.{frame.detector}.fits"
 
     def simulation(self) -> Simulation:
         """Describe a night of J and H frames with missing pixels, without bias or dark frames."""

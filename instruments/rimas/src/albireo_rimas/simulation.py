@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from albireo import Frame, Transform, mjd_to_iso
+from albireo import Frame, Transform
 from albireo_rimas.pointing import offset
 from albireo_rimas.timing import FRAME_TIME
 
 if TYPE_CHECKING:
     from albireo.testing import Simulation
 
-__all__ = ["filename", "simulation"]
+__all__ = ["simulation"]
 
 BACKGROUND = {"YJ": 4.0, "HK": 8.0}
 """Electrons from the sky, relative to an optical camera. Real skies in H are brighter; a short night shows little
@@ -27,12 +27,6 @@ THROUGHPUT = {"YJ": 1.0, "HK": 1.3}
 
 APART = {"YJ": (0.0, 0.0), "HK": (6.5, -3.2)}
 """How far the stars of an arm lie from where its coordinates say, in pixels."""
-
-
-def filename(frame: Frame, number: int) -> str:
-    """Name a file as the detector server does."""
-    date = mjd_to_iso(frame.start)[:10].replace("-", "")
-    return f"{date}.rimas.{number:04d}.{frame.detector}.fits"
 
 
 def simulation(examples: Sequence[Frame]) -> Simulation:
@@ -66,6 +60,6 @@ def simulation(examples: Sequence[Frame]) -> Simulation:
                 calibrations=("flat",),
             )
         )
-    camera_at_work = Simulation(tuple(eyes), filename=filename)
+    camera_at_work = Simulation(tuple(eyes))
     night = replace(camera_at_work.usual_night, science=30, flat=5, exptime=7 * FRAME_TIME)
     return replace(camera_at_work, night=night)

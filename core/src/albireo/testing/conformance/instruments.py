@@ -58,17 +58,10 @@ def _frames(stage: Instrument, example: Sequence[Frame], kind: str, folder: Path
         exptime = 0.0 if kind == "bias" else frame.exptime
         mid = frame.start + 0.5 * exptime / SECONDS_PER_DAY
         made.append(frame.replace(kind=kind, exptime=exptime, mid=mid))
-    path = folder / _filename(stage, made[0])
+    # Observers put the kind into the names of files and folders, and so do we where the camera has no names of its own.
+    path = folder / (stage.filename(made[0], 1) or f"{kind}/{kind}-0001.fits")
     path.parent.mkdir(parents=True, exist_ok=True)
     return tuple(frame.replace(path=str(path), name=path.name) for frame in made)
-
-
-def _filename(stage: Instrument, frame: Frame) -> str:
-    """Name a file as the camera does; observers put the kind into the names of files and folders."""
-    simulation = stage.simulation()
-    if simulation is not None and simulation.filename is not None:
-        return simulation.filename(frame, 1)
-    return f"{frame.kind}/{frame.kind}-0001.fits"
 
 
 def _night(stage: Instrument) -> Frames:
