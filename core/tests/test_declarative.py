@@ -319,6 +319,13 @@ def test_the_setup_holds_what_calibrations_must_share(camera, night):
     assert one(stage, night({"CCDSUM": 2})).setup == (("binning", "2"), ("mirror", "out"))
 
 
+def test_a_time_that_tells_its_offset_goes_by_that(camera, night):
+    stage = camera('[frame]\nstart = { keyword = "DATE-OBS", offset = -7 }')
+    utc = iso_to_mjd("2017-12-20T01:33:43.317")
+    for text in ("2017-12-19T18:33:43.317", "2017-12-19T18:33:43.317-0700", "2017-12-20T01:33:43.317Z"):
+        assert one(stage, night({"DATE-OBS": text})).start == pytest.approx(utc, abs=1e-9), text
+
+
 def test_the_definition_may_say_what_a_master_must_share(camera):
     stage = camera('[match]\nflat = ["setup", "filter", "temperature"]')
     assert stage.match("flat") == ("setup", "filter", "temperature")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from albireo import Amplifier, Frame, FrameError, Frames, Section, image
+from albireo.airmass import airmass
 from albireo.inspection import check_file, differences, judge, look, write_blank
 from albireo.inspection.pixels import levels, noise_findings
 from albireo.testing import Camera, Night, PlainCamera, simulate_night
@@ -27,10 +28,12 @@ def frame(name, minutes=0.0, **facts):
     example = CAMERA.example()
     exptime = facts.get("exptime", example.exptime)
     start = START + minutes * MINUTE
+    mid = start + exptime / 2 / 86400
     given = {
         "kind": "science",
+        "airmass": airmass(example.ra, example.dec, mid, example.site),
         "start": start,
-        "mid": start + exptime / 2 / 86400,
+        "mid": mid,
         "name": name,
         "path": f"/night/{name}",
     }
@@ -56,6 +59,27 @@ def test_a_complete_night_leaves_nothing_to_say():
 
 def test_nothing_at_all_is_a_night_without_science():
     assert [f.text for f in judge(Frames(), CAMERA)] == ["there is no science frame"]
+
+
+# --- values that cannot be --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"mid": START + 3.5 / 24}, "does not follow from time, position and site"),
+        ({"site": (111.4223, 34.7443, 2361.0)}, "such as a local time, or a longitude that counts to the west"),
+        ({"temperature": 271.0}, "a detector temperature of 271 deg C in all 10 frames: is the header in kelvin?"),
+    ],
+)
+def test_values_that_contradict_each_other_are_told(facts, text):
+    science = [f.replace(**facts) for f in sequence(10)]
+    assert any(text in words for words in said(*science, severity="warning"))
+
+
+def test_an_airmass_beyond_formulas_is_no_contradiction():
+    low = [f.replace(airmass=38.0, mid=START - 3.1 / 24) for f in sequence(2)]
+    assert not any("airmass" in words for words in said(*low, severity="warning"))
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

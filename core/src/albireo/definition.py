@@ -209,7 +209,8 @@ class Moment(_Rule):
     )
     offset: float | Expression = Field(
         0.0,
-        description="Local time minus UTC for clocks that say nothing of it; a number or an expression over cards.",
+        description="Local time minus UTC for clocks that say nothing of it; a number or an expression over cards. A "
+        "time that ends in an offset of its own goes by that.",
         json_schema_extra={"unit": "h"},
     )
     unknown: tuple[Card, ...] = Field((), description="Values that mean 'not known'; empty text always does.")
@@ -323,7 +324,11 @@ class SiteRules(_Rule):
 
     longitude: NumberRule = Field(description="Longitude, east positive.", json_schema_extra={"unit": "deg"})
     latitude: NumberRule = Field(description="Latitude.", json_schema_extra={"unit": "deg"})
-    height: NumberRule = Field(description="Height above the sea.", json_schema_extra={"unit": "m"})
+    height: NumberRule = Field(
+        Number(default=0.0, source="not given; a kilometre moves barycentric times by microseconds"),
+        description="Height above the sea.",
+        json_schema_extra={"unit": "m"},
+    )
 
 
 class Part(_Occasion, _Sourced):
@@ -500,6 +505,8 @@ def load_definition(path: str | Path) -> CameraDefinition:
     try:
         return _load(str(file), file.stat().st_mtime_ns)
     except OSError as error:
+        if file.is_dir():
+            raise ValueError(f"the camera definition {file} is a folder; name the TOML file in it") from None
         raise ValueError(f"the camera definition {file} cannot be read: {error.strerror or error}") from error
 
 

@@ -34,7 +34,11 @@ def command(options: Namespace) -> int:
         default = "required" if row.default == "(required)" else f"default {row.default}"
         print(f"  {row.name}  ({facts}; {default})" if facts else f"  {row.name}  ({default})")
         print(textwrap.fill(row.description, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
-    for word, terms in (("needs", entry.cls.needs), ("provides", entry.cls.provides)):
+    for word, terms in (
+        ("needs", entry.cls.needs),
+        ("comes before", entry.cls.excludes - entry.cls.provides),
+        ("provides", entry.cls.provides),
+    ):
         if terms:
             print(f"{word}: {', '.join(sorted(terms))}")
     for citation in entry.cls.citations:

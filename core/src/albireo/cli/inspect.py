@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from albireo.cli.common import complain, in_words, terminal, watching
-from albireo.cli.night_tables import common_setup, constants, frame_lists, kinds_table, levels_table
+from albireo.cli.night_tables import common_setup, constants, frame_lists, kinds_table, levels_table, places
+from albireo.declarative import DeclarativeInstrument
 from albireo.frames import Frames
 from albireo.recipe import DataOptions
 from albireo.registry import Registry, RegistryError
@@ -44,7 +45,8 @@ def command(options: Namespace) -> int:
         complain(str(error))
         return 2
     except ValidationError as error:
-        complain(f"this camera cannot be used as it is: {in_words(error)}; give its definition with --definition FILE")
+        advice = "" if options.definition else "; give its definition with --definition FILE"
+        complain(f"this camera cannot be used as it is: {in_words(error)}{advice}")
         return 2
     if options.check:
         return _check(files, root, cameras)
@@ -77,8 +79,13 @@ def _cameras(options: Namespace) -> list[Instrument]:
     return [cls() for cls in ready]  # type: ignore[misc]
 
 
+def _called(camera: Instrument) -> str:
+    """Name a camera; one of a definition as that does."""
+    return camera.camera.name if isinstance(camera, DeclarativeInstrument) else camera.name
+
+
 def _nobody(files: Sequence[Path], found: Look, cameras: Sequence[Instrument]) -> None:
-    names = ", ".join(camera.name for camera in cameras)
+    names = ", ".join(_called(camera) for camera in cameras)
     complain(f"none of the {len(files)} files is a frame of {names}:")
     paths = {path.as_posix(): path for path in files}
     for name, reason in list(found.failed.items())[:SHOWN]:
@@ -110,6 +117,8 @@ def _show(console: Console, camera: Instrument, frames: Frames, options: Namespa
     if common:
         console.print(f"set-up of all frames: {common}")
     console.print(constants(frames))
+    for line in places(frames):
+        console.print(line)
     if options.files:
         for table in frame_lists(frames):
             console.print(table)
@@ -189,7 +198,7 @@ def _check(files: Sequence[Path], root: Path, cameras: Sequence[Instrument]) -> 
             elif not checked.owned:
                 aside += 1
     if aside == len(files):
-        complain(f"none of the {len(files)} files is a frame of {', '.join(camera.name for camera in cameras)}")
+        complain(f"none of the {len(files)} files is a frame of {', '.join(map(_called, cameras))}")
         return 1
     outcome = f"{len(files) - failed - aside} good, {failed} failed"
     if aside:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from albireo.inspection.pixels import Level
 
-__all__ = ["common_setup", "constants", "frame_lists", "kinds_table", "levels_table"]
+__all__ = ["common_setup", "constants", "frame_lists", "kinds_table", "levels_table", "places"]
+
+TARGETS_SHOWN = 5
+"""Targets of which the pointing is told."""
 
 TARGET_WIDTH = 10
 """Columns for the name of a target in the list of frames."""
@@ -96,6 +99,24 @@ def constants(frames: Frames) -> str | Table:
     for values, count in sorted(rows.items()):
         table.add_row(*(values[index] for index in used), str(count))
     return table
+
+
+def places(frames: Frames) -> Iterator[str]:
+    """Say where the telescope stands, and where it pointed for each target."""
+    for (site,), _ in frames.by("site").items():
+        if site is not None:
+            longitude, latitude, height = site
+            yield (
+                f"site {abs(latitude):.4f} {'N' if latitude >= 0 else 'S'}, {abs(longitude):.4f} "
+                f"{'E' if longitude >= 0 else 'W'}, {height:g} m"
+            )
+    targets = frames.where(kind="science").by("target")
+    for (target,), group in list(targets.items())[:TARGETS_SHOWN]:
+        placed = [f for f in group if f.has_position]
+        if placed:
+            middle = sorted(placed, key=lambda f: f.start)[len(placed) // 2]
+            name = target or "science frames without a target"
+            yield f"{name} at RA {middle.ra:.4f} deg, Dec {middle.dec:+.4f} deg by the headers"
 
 
 def _number(value: float, unit: str) -> str:

@@ -85,6 +85,9 @@ SECONDS = {"ms": 1e-3, "us": 1e-6, "min": 60.0}
 LONGEST_EXPOSURE = 1e6  # s
 FIRST_MJD, LAST_MJD = -678575.0, 2973483.0  # years 1 to 9999, as far as calendars go
 
+_ZONE = re.compile(r":\d[\d.]*\s*(Z|[+-]\d{2}:?(\d{2})?)\s*$", re.IGNORECASE)
+"""The offset at the end of an ISO time."""
+
 Image = tuple[int, "Header"]
 """Index and header of an HDU with an image."""
 
@@ -403,12 +406,14 @@ class Reading:
             key, text = f"{key} and {clock}", f"{text}T{time}"
         try:
             if rule.format == "iso":
-                return iso_to_mjd(text) - offset
+                # A text that tells its own offset needs no other.
+                return iso_to_mjd(text) - (0.0 if _ZONE.search(text) else offset)
             return iso_to_mjd(datetime.strptime(text, rule.format).replace(tzinfo=UTC).isoformat()) - offset
         except ValueError:
             example = datetime(2017, 12, 20, 1, 33, 43, 500000, tzinfo=UTC)
             form = "2017-12-20T01:33:43.5" if rule.format == "iso" else example.strftime(rule.format)
-            raise self._fail(quantity, key, text, f"a date of the form {form}") from None
+            hint = "" if as_float(raw) is None else "; for a number set format = 'mjd', 'jd' or 'unix'"
+            raise self._fail(quantity, key, text, f"a date of the form {form}{hint}") from None
 
     # --- values -------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from albireo.inspection.calibrations import (
 )
 from albireo.inspection.finding import SEVERITIES, Finding, Rule
 from albireo.inspection.sequence import gaps, incomplete_exposures, nights, order_of_names, overlaps
-from albireo.inspection.values import several_targets, unknown_kinds, unknown_values
+from albireo.inspection.values import several_targets, unknown_kinds, unknown_values, unlikely_values
 from albireo.roles import Instrument
 
 __all__ = ["judge"]
@@ -20,6 +20,7 @@ __all__ = ["judge"]
 RULES: tuple[Rule, ...] = (
     unknown_kinds,
     unknown_values,
+    unlikely_values,
     mixed_setups,
     science_without_flats,
     science_without_darks,

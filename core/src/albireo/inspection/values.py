@@ -6,11 +6,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
 
+from albireo.airmass import airmass
 from albireo.frames import CALIBRATION_KINDS, Frame, Frames
 from albireo.inspection.finding import Finding, about, listed, share
 from albireo.roles import Instrument
 
-__all__ = ["several_targets", "unknown_kinds", "unknown_values"]
+__all__ = ["several_targets", "unknown_kinds", "unknown_values", "unlikely_values"]
+
+HOTTEST = 60.0
+"""Degrees Celsius above which no detector works."""
+
+AIRMASS_APART = 0.1
+"""Relative difference of airmasses, at altitudes above 20 degrees, that neither formulas nor dithers explain."""
+
+HIGHEST = 3.0
+"""Airmass beyond which formulas differ."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,35 @@ def unknown_values(frames: Frames, camera: Instrument) -> Iterator[Finding]:
     if without:
         text = f"time unknown for {share(without, timed, 'calibration')}: those nearest in time cannot be chosen"
         yield about("note", text, without)
+
+
+def unlikely_values(frames: Frames, camera: Instrument) -> Iterator[Finding]:
+    """Name temperatures that cannot be, and airmasses that time, position and site contradict."""
+    hot = frames.where(temperature=lambda t: t > HOTTEST)
+    if hot:
+        text = (
+            f"a detector temperature of {hot[0].temperature:g} deg C in {share(hot, frames)}: is the header in kelvin?"
+        )
+        yield about("warning", text, hot)
+    sky = frames.where(kind=("science", "sky"), airmass=isfinite, mid=isfinite, site=lambda site: site is not None)
+    placed = [(f, airmass(f.ra, f.dec, f.mid, f.site)) for f in sky if f.has_position]
+    wrong = [(f, geometric) for f, geometric in placed if _contradict(f.airmass, geometric)]
+    if wrong:
+        frame, geometric = wrong[len(wrong) // 2]
+        true = f"{geometric:.3f}" if isfinite(geometric) else "below the horizon"
+        some = share(Frames(f for f, _ in wrong), Frames(f for f, _ in placed), "science")
+        text = (
+            f"the airmass of {some} does not follow from time, position and site (as {frame.airmass:.3f} against "
+            f"{true} of {frame.name}): one of them is wrong, such as a local time, or a longitude that counts to the "
+            "west"
+        )
+        yield about("warning", text, [f for f, _ in wrong])
+
+
+def _contradict(told: float, geometric: float) -> bool:
+    if min(told, geometric if isfinite(geometric) else told) > HIGHEST:
+        return False
+    return not isfinite(geometric) or abs(told - geometric) > AIRMASS_APART * geometric
 
 
 def unknown_kinds(frames: Frames, camera: Instrument) -> Iterator[Finding]:

@@ -68,7 +68,7 @@ def new(role: str, name: str, folder: Path) -> list[Path]:
     name : str
         What a recipe will write after ``use``: small letters and digits, words joined by hyphens.
     folder : path
-        Where the folder ``albireo-NAME`` is made; it must exist.
+        Where the folder ``albireo-NAME`` is made.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def new_camera(name: str, found: Survey, folder: Path) -> list[Path]:
     found : Survey
         Of the sample files.
     folder : path
-        Where the folder ``albireo-NAME`` is made; it must exist.
+        Where the folder ``albireo-NAME`` is made.
 
     Returns
     -------
@@ -182,8 +182,8 @@ def check_place(name: str, folder: Path) -> Path:
     top = Path(folder) / f"albireo-{name}"
     if top.exists():
         raise ScaffoldError(f"{top} exists already; nothing was written. Choose another name or another folder")
-    if not top.parent.is_dir():
-        raise ScaffoldError(f"{top.parent} is not a folder; make it first")
+    if top.parent.exists() and not top.parent.is_dir():
+        raise ScaffoldError(f"{top.parent} is not a folder; nothing was written. Choose another folder")
     return top
 
 

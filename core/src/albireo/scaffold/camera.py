@@ -180,7 +180,7 @@ def _frame(found: Survey) -> str:
     for axis, rule in (pointing.rule or {}).items():
         text += f"{axis} = {toml(rule)}\n"
     for quantity in ("bias level", "usable range", "dark current"):
-        if quantity in findings:
+        if quantity in findings and findings[quantity].value != GIVE:
             text += _said(findings[quantity])
     return text
 
@@ -203,7 +203,7 @@ def _site(site: Finding) -> str:
             text += f"{name} = {toml(rule[name])}\n"
     if {"longitude", "latitude"} <= set(rule):
         # A few kilometres of height change barycentric times by microseconds.
-        return text if "height" in rule else text + f"height = 0   # {GIVE}, in m\n"
+        return text if "height" in rule else text + f"# height = 1000   # {GIVE}, in m; zero until then\n"
     return _comment(f"{site.value}: a site needs longitude, latitude and height; {GIVE}.")
 
 

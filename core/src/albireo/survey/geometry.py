@@ -306,7 +306,7 @@ def _unmeasured(
     if regions is not None and regions.overscan is not None:
         how += f"; {exposures} has dark edges ({regions.dark}), which may be an overscan: if so, give it"
     elif regions is not None:
-        how += f"; {exposures} has no dark edge"
+        how += f"; {exposures} has no edge as dark as an overscan"
     lit, strip = next(iter(trims.items()), None), next(iter(strips.items()), None)
     trim = Finding("trim", "the whole image", f"no card says otherwise; {how}", "unverified", None, others)
     over = Finding("overscan", "none", f"no card names one; {how}", "unverified")
