@@ -17,6 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 OPTIONS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("instrument", "fits"): [{"definition": str(path)} for path in sorted(EXAMPLES.glob("*-camera.toml"))],
     ("selector", "level"): [{"min": 0.1, "max": 0.8}],
+    ("selector", "simultaneous"): [{"filters": ["g", "r"]}],
     ("correction", "pedestal"): [{"level": 350.0}],
 }
 """What a stage needs to be told before it can do anything."""

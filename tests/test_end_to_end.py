@@ -202,6 +202,19 @@ def test_masters_are_those_of_the_detector(results: Results, night) -> None:
     assert 1.4826 * np.median(np.abs(pull)) == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_master_says_what_it_was_made_from(results: Results, night) -> None:
+    for master in results.masters:
+        cards = master.read().meta
+        made = [line.removeprefix("made from ") for line in map(str, cards["HISTORY"]) if line.startswith("made from ")]
+        frames = [f for f in night.truth.frames if f.kind == master.kind]
+        assert sorted(made) == sorted(f.name for f in frames)
+        assert cards["NFRAMES"] == len(frames)
+        assert cards["EXPTIME"] == pytest.approx(frames[0].exptime)
+        assert cards["INSTRUME"] == "lmi"
+        assert cards.get("FILTER", "") == ("SDSS-R" if master.kind == "flat" else "")
+        assert cards["TEMPMIN"] <= cards["CCD-TEMP"] <= cards["TEMPMAX"]
+
+
 def test_the_variable_is_found_among_constant_stars(results: Results, night) -> None:
     stars = results.stars
     aperture = results.curves[0].meta["APERTURE"]

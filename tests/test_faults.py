@@ -470,13 +470,15 @@ def test_a_target_in_a_frame_that_does_not_exist_is_named(night, reduce, tmp_pat
     assert "science-0815.fits" in done.err
 
 
-def test_a_target_on_the_sky_without_celestial_coordinates_is_named(night, reduce, tmp_path: Path) -> None:
+def test_a_target_on_the_sky_without_celestial_coordinates_is_named(night, reduce, command, tmp_path: Path) -> None:
     recipe = night.write(tmp_path, target(name="stray", ra=292.68, dec=27.96))
     done = reduce(recipe, night.raw, tmp_path / "run")
     assert done.code == 1
     assert "stray" in done.err
     assert "ra and dec" in done.err
     assert "Give x, y and frame" in done.err
+    planned = command("plan", recipe, night.raw)
+    assert "stray is given by ra and dec" in planned.out + planned.err
 
 
 def test_an_amount_of_memory_that_is_none_is_found_by_check(night, command, tmp_path: Path) -> None:

@@ -2,25 +2,28 @@
 
 A master is planned for each group of calibration frames that some frame needs. The frames of a group agree in what the
 instrument says a master must match; what they were corrected with themselves is planned in the same way. Science frames
-of one target and detector make a field, which has one reference.
+of one target, detector and pointing make a field, which has one reference. Fields of several detectors that look at the
+same sky share a list of stars.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import cos, hypot, isfinite, radians
 from pathlib import PurePath
 
-from albireo.frames import Frame, Frames
+from albireo.exposures import unique_name
+from albireo.frames import CALIBRATION_KINDS, Frame, Frames
+from albireo.pointing import is_same_sky, split_by_pointing
 from albireo.recipe import Recipe, Target
 from albireo.roles import Correction
 
-__all__ = ["Fate", "FieldPlan", "MasterPlan", "Plan", "PlanError", "make_plan"]
+__all__ = ["Fate", "FieldPlan", "MasterPlan", "Plan", "PlanError", "find_frame", "make_plan", "share_targets"]
 
 MATCH_WORDS = {"setup": "readout set-up", "shape": "image size"}
-EXTRA_KEYS = {"dark": ("exptime", "variant"), "flat": ("variant",), "bias": ("variant",)}
+EXTRA_KEYS = {"dark": ("exptime", "variant"), "flat": ("variant",), "bias": ("variant",), "sky": ("variant",)}
 """What frames of one master share beyond what the instrument matches."""
 
 
@@ -66,13 +69,26 @@ class MasterPlan:
 
 @dataclass(frozen=True, eq=False)
 class FieldPlan:
-    """Science frames of one target on one detector, and the order in which they are tried as the reference."""
+    """Science frames of one target on one detector.
+
+    Attributes
+    ----------
+    name : str
+        For its files; unique in the run.
+    target, detector : str
+    frames : Frames
+    candidates : Frames
+        The same in the order in which they are tried as the reference.
+    sky : str
+        Shared by fields of several detectors that look at the same sky.
+    """
 
     name: str
     target: str
     detector: str
     frames: Frames
     candidates: Frames
+    sky: str = ""
 
 
 @dataclass(eq=False)
@@ -152,6 +168,8 @@ class _Planner:
         chosen: dict[str, tuple[MasterPlan, str]] = {}
         for correction in corrections:
             kind = correction.master
+            if kind and kind in frame.spared:
+                continue
             group: Frames | None = None
             reason = ""
             if kind:
@@ -171,12 +189,12 @@ class _Planner:
 
     def _matches(self, kind: str, frame: Frame, calibration: Frame) -> bool:
         names = self.recipe.instrument.match(kind)
-        return all(getattr(frame, name) == getattr(calibration, name) for name in names)
+        return all(frame.fact(name) == calibration.fact(name) for name in names)
 
     def _why_none(self, kind: str, frame: Frame) -> str:
         groups = self.groups.get(kind, [])
         wanted = [n for n in self.recipe.instrument.match(kind) if n != "instrument"]
-        facts = ", ".join(f"{MATCH_WORDS.get(n, n)} {_shown(getattr(frame, n))}" for n in wanted if getattr(frame, n))
+        facts = ", ".join(f"{_word(n)} {_shown(frame.fact(n))}" for n in wanted if frame.fact(n))
         text = f"there is no master {kind} for {facts or 'these frames'}"
         lost = [(f, fate) for f, fate in self.dropped if f.kind == kind]
         left_out = ""
@@ -187,8 +205,8 @@ class _Planner:
             return f"{text}: no {kind} frame was {'kept' if lost else 'found'}{left_out}"
         differences = []
         for group in groups:
-            odd = [n for n in wanted if getattr(frame, n) != getattr(group[0], n)]
-            said = ", ".join(f"{MATCH_WORDS.get(n, n)} {_shown(getattr(group[0], n))}" for n in odd)
+            odd = [n for n in wanted if frame.fact(n) != group[0].fact(n)]
+            said = ", ".join(f"{_word(n)} {_shown(group[0].fact(n))}" for n in odd)
             differences.append(f"{len(group)} with {said}")
         return f"{text}; {kind} frames at hand: {'; '.join(dict.fromkeys(differences))}{left_out}"
 
@@ -218,24 +236,18 @@ class _Planner:
         return master
 
     def _name(self, kind: str, frame: Frame) -> str:
-        parts = [kind, frame.variant, frame.detector, frame.filter if kind == "flat" else ""]
+        parts = [kind, frame.variant, frame.detector, frame.filter if kind in ("flat", "sky") else ""]
         if kind == "dark" and isfinite(frame.exptime):
             parts.append(f"{frame.exptime:g}s")
         name = safe_name("-".join(part for part in parts if part))
-        taken = {master.name for master in self.result.masters}
-        number = 2
-        unique = name
-        while unique in taken:
-            unique = f"{name}-{number}"
-            number += 1
-        return unique
+        return unique_name(name, {master.name for master in self.result.masters})
 
     def _check_noise(self, science: Frames) -> None:
         """Error bars need gain and read noise; say so before any pixel is read."""
         if not self.recipe.photometers:
             return
         for name, words in (("gain", "gain (electron per adu)"), ("read_noise", "read noise (electron)")):
-            lacking = [f.name for f in science if not isfinite(getattr(f, name))]
+            lacking = [f.name for f in science if not isfinite(f.fact(name))]
             if lacking:
                 what = f"The {words} is not known. Give {name} under [instrument]; without it there are no error bars."
                 self.missing.setdefault(what, []).extend(lacking)
@@ -257,15 +269,14 @@ class _Planner:
 
     def _fields(self, science: Frames) -> None:
         used: set[str] = set()
+        fields = []
         for (_, detector, target, _, _), group in science.by(
             "instrument", "detector", "target", "shape", "setup"
         ).items():
-            name = safe_name("-".join(part for part in (target or "field", detector) if part))
-            unique, number = name, 2
-            while unique in used:
-                unique, number = f"{name}-{number}", number + 1
-            used.add(unique)
-            self.result.fields.append(FieldPlan(unique, target, detector, group, _candidates(group)))
+            for part in split_by_pointing(group):
+                name = unique_name(safe_name("-".join(text for text in (target or "field", detector) if text)), used)
+                fields.append(FieldPlan(name, target, detector, part, _candidates(part)))
+        self.result.fields = _with_skies(fields)
 
     def _unused(self) -> None:
         taken = {f.name for master in self.result.masters for f in master.frames}
@@ -278,7 +289,7 @@ class _Planner:
                 reason = f"no correction of the recipe uses a master {frame.kind}"
             elif frame.kind in built:
                 reason = self._why_unused(frame)
-            elif frame.kind in ("bias", "dark", "flat"):
+            elif frame.kind in CALIBRATION_KINDS:
                 reason = f"the recipe has no [[masters]] for the kind {frame.kind}"
             elif frame.kind == "unknown":
                 reason = "the header does not say what kind of frame this is"
@@ -292,11 +303,11 @@ class _Planner:
         if not science:
             return "there is no science frame to use it for"
         for name in names:
-            wanted = dict.fromkeys(_shown(getattr(f, name)) for f in science)
-            if _shown(getattr(frame, name)) not in wanted:
-                word = MATCH_WORDS.get(name, name)
+            wanted = dict.fromkeys(_shown(f.fact(name)) for f in science)
+            if _shown(frame.fact(name)) not in wanted:
+                word = _word(name)
                 return (
-                    f"{word} {_shown(getattr(frame, name))}: no science frame needs such a {frame.kind} "
+                    f"{word} {_shown(frame.fact(name))}: no science frame needs such a {frame.kind} "
                     f"(they have {word} {', '.join(wanted)})"
                 )
         if any(master.kind == frame.kind for master in self.result.masters):
@@ -316,6 +327,45 @@ def _candidates(group: Frames) -> Frames:
         return (frame.filter != common, distance if isfinite(distance) else float("inf"), frame.name)
 
     return Frames(sorted(group, key=rank))
+
+
+def _with_skies(fields: Sequence[FieldPlan]) -> list[FieldPlan]:
+    """Say which fields look at the same sky: those that are linked, directly or through others.
+
+    Fields of two detectors are linked if they share an exposure and point at the same sky, or have the same target
+    where the pointing is not known. Fields that share no exposure, as of a camera that takes its detectors in turn, are
+    linked if they have the same target and do not point elsewhere.
+    """
+    exposures = [{f.exposure for f in part.frames if f.exposure} for part in fields]
+    meeting: dict[tuple[str, str], list[int]] = {}
+    for number, part in enumerate(fields):
+        camera = part.frames[0].instrument
+        names = [part.target.lower()] if part.target else []
+        for name in (*names, *exposures[number]):
+            meeting.setdefault((camera, name), []).append(number)
+    sky = list(range(len(fields)))
+    pairs = {(one, other) for numbers in meeting.values() for other in numbers for one in numbers if one < other}
+    for one, other in sorted(pairs):
+        if sky[one] != sky[other] and _is_linked(fields[one], fields[other], bool(exposures[one] & exposures[other])):
+            old = sky[other]
+            sky = [sky[one] if number == old else number for number in sky]
+    used: set[str] = set()
+    names_of = {
+        number: unique_name(safe_name(fields[sky.index(number)].target or "field"), used)
+        for number in dict.fromkeys(sky)
+    }
+    return [replace(part, sky=names_of[number]) for part, number in zip(fields, sky, strict=True)]
+
+
+def _is_linked(one: FieldPlan, other: FieldPlan, at_once: bool) -> bool:
+    if one.detector == other.detector:
+        return False
+    ours, theirs = (next((f for f in part.candidates if f.has_position), part.candidates[0]) for part in (one, other))
+    pointing = is_same_sky(ours, theirs)
+    same_target = one.target.lower() == other.target.lower()
+    if at_once:
+        return same_target if pointing is None else pointing
+    return same_target and pointing is not False
 
 
 def find_frame(name: str, frames: Iterable[Frame]) -> Frame | None:
@@ -348,6 +398,35 @@ def targets_in(targets: Sequence[Target], part: FieldPlan, alone: bool) -> list[
     return chosen
 
 
+def share_targets(targets: Sequence[Target], skies: Sequence[Sequence[FieldPlan]]) -> list[list[Target]]:
+    """Choose the targets of a recipe that belong to each sky, which is given by its fields.
+
+    A target belongs where one of the fields has it, by `targets_in`. Where that is so on several skies, as when a
+    telescope goes to and fro between two places under one name, its coordinates decide; pixels without a frame are
+    those of the first frame of all.
+    """
+    chosen: list[list[Target]] = [[] for _ in skies]
+    for target in targets:
+        rows = [row for row, parts in enumerate(skies) if any(targets_in([target], p, len(skies) == 1) for p in parts)]
+        if len(rows) > 1 and not target.frame:
+            if target.x is None:
+                rows = [row for row in rows if any(_points_at(part, target) for part in skies[row])] or rows
+            else:
+                rows = [min(rows, key=lambda row: _begin(first_frame(skies[row])))]
+        for row in rows:
+            chosen[row].append(target)
+    return chosen
+
+
+def first_frame(parts: Iterable[FieldPlan]) -> Frame:
+    """Find the frame of some fields that opened first."""
+    return min((frame for part in parts for frame in part.frames), key=_begin)
+
+
+def _begin(frame: Frame) -> tuple[bool, float, str]:
+    return (not isfinite(frame.start), frame.start if isfinite(frame.start) else 0.0, frame.name)
+
+
 def _points_at(part: FieldPlan, target: Target) -> bool:
     """Whether the telescope pointed so near to a target that it may be in the image; true if that is not known."""
     if target.ra is None or target.dec is None:
@@ -360,6 +439,11 @@ def _points_at(part: FieldPlan, target: Target) -> bool:
     east = ((target.ra - frame.ra + 180.0) % 360.0 - 180.0) * cos(radians(target.dec))
     # A header gives where the telescope was sent, which need not be the centre of the chip: twice the half diagonal.
     return hypot(north, east) <= diagonal
+
+
+def _word(name: str) -> str:
+    """Say what an attribute is called; a setting of the set-up by its own name."""
+    return MATCH_WORDS.get(name, name.removeprefix("setup."))
 
 
 def safe_name(text: str) -> str:

@@ -53,7 +53,7 @@ class MasterRecord:
 
 @dataclass(frozen=True)
 class FieldRecord:
-    """One field of a run: frames of one target and detector, aligned onto one reference.
+    """One field of a run: frames of one target, detector and pointing, aligned onto one reference.
 
     Attributes
     ----------
@@ -65,6 +65,8 @@ class FieldRecord:
         The calibrated reference image.
     catalogue : Path
         ECSV table: id, x, y, flux, fwhm, a, b, theta, peak, flags, name (of a target, else empty).
+    sky : str
+        Fields of the same sky have their stars in common: a star has one identity in all of them.
     """
 
     name: str
@@ -73,6 +75,7 @@ class FieldRecord:
     reference: str
     image: Path
     catalogue: Path
+    sky: str = ""
 
     def read_image(self) -> CCDData:
         """Read the calibrated reference image."""
@@ -113,8 +116,8 @@ class Results:
         Keys: ``title``, ``command``, ``started`` and ``finished`` (ISO, UTC), ``seconds``, ``versions`` (distribution
         to version), ``counts`` (fate to number), ``warnings`` (list of text: what a person should know), ``notes``
         (what the camera assumed about its frames), ``citations`` (list), ``masters``, ``fields``, ``curves``,
-        ``timing`` (stage to seconds), ``ensembles`` (for each field, filter, method and aperture: ``frames``,
-        ``comparisons`` with weights, and under ``steps`` what curve steps noted, such as
+        ``bands``, ``timing`` (stage to seconds), ``ensembles`` (for each field, filter, method and aperture:
+        ``frames``, ``comparisons`` with weights, and under ``steps`` what curve steps noted, such as
         ``steps["differential"]["transparency"]``, one number a frame), ``files`` (every table of the run).
         """
         text: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
@@ -129,11 +132,12 @@ class Results:
     def frames(self) -> Table:
         """Every file and what became of it.
 
-        Columns: name, path, hdu, instrument, detector, kind, variant, filter, target, exptime, start, mid (ISO
-        text, UTC), mjd_mid, airmass, gain, read_noise, saturation, setup, fate (used, dropped, failed, unused),
-        stage, reason, masters (what it was corrected with), notes; for aligned science frames also dx, dy,
-        rotation, scale, align_rms, matched, fwhm, elongation, sky, sky_rms, sources, saturated (number of
-        saturated pixels); these counts are -1 where they are not known.
+        Columns: name, path, hdu, instrument, detector, kind, variant, filter, target, field (of a science frame),
+        exposure (shared by frames that were exposed at once), exptime, start, mid (ISO text, UTC), mjd_mid, airmass,
+        gain, read_noise, saturation, setup, fate (used, dropped, failed, unused), stage, reason, masters (what it was
+        corrected with), notes; for aligned science frames also dx, dy, rotation, scale, align_rms, matched, fwhm,
+        elongation, sky, sky_rms, sources, saturated (number of saturated pixels); these counts are -1 where they are
+        not known.
         """
         from astropy.table import Table
 
@@ -180,21 +184,34 @@ class Results:
         """Final light curves of the targets (of the brightest stars where a recipe names no target).
 
         Columns: time (BJD_TDB or JD_UTC, see ``meta["TIMESYS"]``), flux, flux_err, then airmass, x, y, sky, fwhm,
-        exptime, flags, frame. ``meta``: OBJECT, SOURCE (id), FILTER, DETECTOR, METHOD, APERTURE, UNIT, COMPARISONS
-        (mapping of id to weight), SCATTER (robust point-to-point rms, relative), EXPECTED (median error, relative).
+        exptime, flags, frame, exposure. ``meta``: OBJECT, SOURCE (id), FIELD, FILTER, DETECTOR, METHOD, APERTURE, UNIT,
+        COMPARISONS (mapping of id to weight), SCATTER (robust point-to-point rms, relative), EXPECTED (median error,
+        relative).
         """
         from astropy.table import Table
 
         return [Table.read(self.folder / entry, format="ascii.ecsv") for entry in self.summary["curves"]]
 
     @cached_property
+    def bands(self) -> list[Table]:
+        """Light curves of the same stars in several bands side by side: one row for each exposure.
+
+        Columns: exposure, and of each band time, flux and flux_err, such as ``flux_g``; NaN where a band has no frame
+        of that exposure. ``meta``: OBJECT, and BANDS, which says of each band FILTER, DETECTOR, METHOD, APERTURE,
+        SOURCE, UNIT and TIMESYS. Empty where no camera exposed several detectors at once.
+        """
+        from astropy.table import Table
+
+        return [Table.read(self.folder / entry, format="ascii.ecsv") for entry in self.summary["bands"]]
+
+    @cached_property
     def stars(self) -> Table:
         """Every star in every ensemble after the last curve step: one row for each, to judge the night by.
 
-        Columns: target, detector, filter, method, aperture, source, name, flux (median, electron), scatter
-        (robust point-to-point rms of the final curve, relative), rms (its standard deviation, relative),
-        expected (median error of the final curve, relative), points, comparison (weight, zero if it is none),
-        flags (all bits together).
+        Columns: field, sky, target, detector, filter, method, aperture, source (the same star in all fields of one
+        sky), name, x, y (pixels of the reference frame), flux (median, electron), scatter (robust point-to-point rms of
+        the final curve, relative), rms (its standard deviation, relative), expected (median error of the final curve,
+        relative), points, comparison (weight, zero if it is none), flags (all bits together).
         """
         from astropy.table import Table
 

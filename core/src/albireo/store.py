@@ -79,9 +79,12 @@ def source_digest(module: str) -> str:
 
 
 def frame_key(frame: Frame, digest: str) -> str:
-    """Identify a frame by the bytes of its file and by how its header is understood, wherever the file lies."""
+    """Identify a frame by the bytes of its file and by how its header is understood, wherever the file lies.
+
+    What other frames were exposed with it changes as a night goes on, and nothing of its pixels.
+    """
     facts = frame.to_dict()
-    for name in ("path", "name", "notes"):
+    for name in ("path", "name", "notes", "exposure"):
         del facts[name]
     return key_of("frame", digest, facts)
 

@@ -103,6 +103,7 @@ class Night:
             "masters": self._masters(rng, folder) if self.masters else [],
             "fields": self._field(rng, folder) if self.fields else [],
             "curves": paths,
+            "bands": [],
             "ensembles": [self._ensemble(curve) for curve in curves],
             "timing": {"index": 0.8, "masters": 3.2, "frames": 30.1, "curves": 1.2, "reports": 0.9},
         }
@@ -225,6 +226,7 @@ class Night:
                             meta={
                                 "OBJECT": name,
                                 "SOURCE": star,
+                                "FIELD": "WASP-12",
                                 "FILTER": band,
                                 "DETECTOR": "",
                                 "METHOD": "aperture",
@@ -240,6 +242,8 @@ class Night:
                 stars.append(
                     Table(
                         {
+                            "field": ["WASP-12"] * STARS,
+                            "sky": ["WASP-12"] * STARS,
                             "target": ["WASP-12"] * STARS,
                             "detector": [""] * STARS,
                             "filter": [band] * STARS,
@@ -262,6 +266,8 @@ class Night:
         )
         photometry["method"] = np.full(len(photometry), "aperture")
         every = [
+            "field",
+            "sky",
             "target",
             "detector",
             "filter",
@@ -332,7 +338,7 @@ def _stack(tables: list[Table], names: list[str]) -> Table:
     from astropy.table import vstack
 
     if not tables:
-        texts = {"target", "detector", "filter", "method", "name"}
+        texts = {"field", "sky", "target", "detector", "filter", "method", "name"}
         return Table(names=names, dtype=["U1" if name in texts else float for name in names])
     return vstack(tables)
 

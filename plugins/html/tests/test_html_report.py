@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from albireo import Results
 from albireo_html import Html
@@ -392,3 +394,41 @@ def test_importing_the_plugin_loads_nothing_heavy() -> None:
 def test_max_rows_must_be_positive() -> None:
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         Html(max_rows=0)
+
+
+# --- several detectors at once ----------------------------------------------------------------------------------------
+
+
+def at_once(source: Results, folder: Path) -> Results:
+    """The same run as of a camera with two detectors: each pair of frames is one exposure, the last frame is lost."""
+    shutil.copytree(source.folder, folder)
+    frames = source.frames.copy()
+    science = np.flatnonzero(frames["kind"] == "science")
+    detector, exposure = np.full(len(frames), "", dtype="U2"), np.full(len(frames), "", dtype="U3")
+    detector[science] = np.where(np.arange(len(science)) % 2, "C2", "C1")
+    exposure[science] = [f"e{k // 2:02d}" for k in range(len(science))]
+    frames["detector"], frames["exposure"] = detector, exposure
+    frames[np.arange(len(frames)) != science[-1]].write(folder / "frames.ecsv", format="ascii.ecsv", overwrite=True)
+    curve = Table({"exposure": ["e00"]}, meta={"OBJECT": source.curves[0].meta["OBJECT"], "BANDS": {}})
+    curve.write(folder / "curves" / "bands.ecsv", format="ascii.ecsv")
+    summary = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(summary | {"bands": ["curves/bands.ecsv"]}))
+    return Results(folder)
+
+
+def test_exposures_are_counted_by_the_detectors_that_saw_them(night: Write, tmp_path: Path) -> None:
+    drawn = page(at_once(night(), tmp_path / "run"))
+    # Of twenty pairs one frame failed at alignment, and one is not there.
+    assert "20 exposures; complete in all 2 detectors: 18; alone: 2 of C1." in drawn.text
+    table = drawn.text[drawn.text.index("20 exposures") : drawn.text.index("frames by kind and fate")]
+    assert re.search(r"18 used used e00 1 used failed in align e05 1 used no frame e19", table)
+
+
+def test_bands_of_one_moment_are_drawn_over_each_other(night: Write, tmp_path: Path) -> None:
+    drawn = page(at_once(night(), tmp_path / "run"))
+    assert drawn.text.count("flux over its median, all bands at once") == 1
+    assert "all bands at once" not in page(night()).text
+
+
+def test_a_camera_with_one_detector_has_no_table_of_exposures(night: Write) -> None:
+    assert "Exposures of several detectors" not in page(night()).text

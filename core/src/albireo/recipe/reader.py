@@ -22,6 +22,7 @@ from albireo.recipe.tables import CatalogueOptions, DataOptions, OutputOptions, 
 from albireo.registry import Registry, RegistryError
 from albireo.roles import (
     ROLES,
+    Correction,
     Stage,
 )
 from albireo.toml_lines import Path as KeyPath
@@ -253,11 +254,14 @@ class Reader:
             for table in ("corrections", "masters")
         )
         have: set[str] = set()
+        done: list[Correction] = []
         for correction, row in zip(stages["corrections"], self.rows["corrections"], strict=True):
             where = f"[[corrections]] {correction.name}"
             path = ("corrections", row)
             self._missing(correction, have, path, where, "corrections", complete)
+            self._too_late(correction, done, path, where)
             have |= correction.provides
+            done.append(correction)
             if correction.master and correction.master not in made and masters_complete:
                 self._problem(
                     f"it takes a master {correction.master}, and no [[masters]] makes one; add [[masters]] with "
@@ -290,6 +294,16 @@ class Reader:
             advice = " or ".join(f"{ROLES[e.role].table} {e.name!r}" for e in helpers) or "a stage that provides it"
             order = "before it" if table == "corrections" else "to the recipe"
             self._problem(f"it needs {TERMS.get(term, term)}; add {advice} {order}", path, where)
+
+    def _too_late(self, correction: Correction, done: Sequence[Correction], path: KeyPath, where: str) -> None:
+        for earlier in done:
+            for term in sorted(correction.excludes & earlier.provides):
+                left, name = TERMS.get(term, term), earlier.name
+                advice = f"put it before {name!r}" if name != correction.name else "once is enough"
+                if term in correction.provides and name != correction.name:
+                    advice = "leave one of the two out"
+                self._problem(f"it comes too late: {name!r} before it leaves {left}; {advice}", path, where)
+                return
 
 
 def _tables(value: Any) -> bool:

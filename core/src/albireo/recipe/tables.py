@@ -63,15 +63,24 @@ class DataOptions(Table):
 
 
 class CatalogueOptions(Table):
-    """Which stars of the reference frame are measured in every frame."""
+    """Which stars of the reference frames are measured in every frame."""
 
-    max_sources: int = Field(200, ge=1, description="Measure at most this many stars, the brightest first.")
+    max_sources: int = Field(
+        200, ge=1, description="Measure at most this many stars that a detector sees, the brightest first."
+    )
     min_snr: float = Field(10.0, ge=0, description="Leave out stars below this signal-to-noise ratio on the reference.")
     match_radius: float = Field(
         3.0,
         gt=0,
-        description="A target this near to a star of the reference is that star.",
+        description=(
+            "A target this near to a star of the reference is that star; so is a star of another detector this near to "
+            "where the map between the two puts it."
+        ),
         json_schema_extra={"unit": "pixel"},
+    )
+    common: bool = Field(
+        True,
+        description="Give detectors that look at the same sky one list of stars, in which a star has one identity.",
     )
 
 

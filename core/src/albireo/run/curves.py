@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from albireo.curves import Ensemble
+from albireo.exposures import unique_name
 from albireo.frames import FrameError
 from albireo.plan import safe_name
 from albireo.run.files import UNITS, write_ecsv
@@ -21,62 +24,187 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from numpy.typing import NDArray
 
-__all__ = ["write_curves"]
+__all__ = ["Curves", "band_table", "write_curves"]
 
 log = logging.getLogger("albireo")
 
 UNNAMED_CURVES = 5
 """Stars that get a file of their own where the recipe names no target."""
 
+BAND_FACTS = ("FILTER", "DETECTOR", "METHOD", "APERTURE", "SOURCE", "UNIT", "TIMESYS")
+"""What the header of a table of several bands says of each."""
 
-def write_curves(
-    run: RunState, measured: Sequence[Measurements]
-) -> tuple[list[str], list[str], Table | None, list[dict[str, Any]]]:
-    """Take every ensemble through the curve steps and write the curves of targets.
+
+@dataclass(eq=False)
+class Curves:
+    """What was made of the measurements.
+
+    Attributes
+    ----------
+    files : list of str
+        Every file written, below the run folder.
+    best : list of str
+        Those among them that hold the best curve of each target and filter. Where there are several methods or
+        apertures, a file for each lies beside it; the best is the one whose comparison stars scatter least.
+    bands : list of str
+        Those among them that hold the curves of a target in several bands, exposure by exposure.
+    stars : Table or None
+        A row for each star of each ensemble.
+    ensembles : list of dict
+        A record of each ensemble and what the steps noted.
+    """
+
+    files: list[str] = field(default_factory=list)
+    best: list[str] = field(default_factory=list)
+    bands: list[str] = field(default_factory=list)
+    stars: Table | None = None
+    ensembles: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Band:
+    """The curves of one field in one filter: an ensemble for each method and aperture with the rows of its stars."""
+
+    part: Measurements
+    group: list[tuple[Ensemble, list[dict[str, Any]]]]
+
+    @property
+    def best(self) -> tuple[Ensemble, list[dict[str, Any]]]:
+        """The ensemble whose comparison stars scatter least."""
+        return min(self.group, key=lambda pair: _quality(pair[1]))
+
+
+def write_curves(run: RunState, measured: Sequence[Measurements]) -> Curves:
+    """Take every ensemble through the curve steps and write the curves of targets."""
+    from astropy.table import Table
+
+    made = Curves()
+    if not run.recipe.curves:
+        return made
+    skies: dict[str, list[_Band]] = {}
+    stars: list[dict[str, Any]] = []
+    for part in measured:
+        for band in _bands(run, part):
+            skies.setdefault(part.state.sky, []).append(band)
+            made.ensembles += [_record(part, curves) for curves, _ in band.group]
+            stars += [row for _, rows in band.group for row in rows]
+    files: dict[str, Table] = {}
+    owners: dict[str, str] = {}
+    for sky, bands in skies.items():
+        for name, numbers in _shown(bands, sky if len(skies) > 1 else "").items():
+            chosen: list[Table] = []
+            for band in bands:
+                where = band.part.state.plan
+                if where.name not in numbers:
+                    continue
+                best, _ = band.best
+                stem = _own(
+                    "_".join(filter(None, (name, best.filter or "nofilter", where.detector))), where.name, owners
+                )
+                for curves, _ in band.group:
+                    table = _curve_table(curves, name, numbers[where.name], band.part)
+                    if len(band.group) > 1:
+                        files[f"curves/{stem}_{_label(curves)}.ecsv"] = table
+                    if curves is best:
+                        files[f"curves/{stem}.ecsv"] = table
+                        made.best.append(f"curves/{stem}.ecsv")
+                        chosen.append(table)
+            together = band_table(chosen)
+            if together is not None:
+                made.bands.append(f"curves/{_own(f'{name}_bands', sky, owners)}.ecsv")
+                files[made.bands[-1]] = together
+    for file, table in files.items():
+        write_ecsv(run.out / file, table)
+    made.files = list(files)
+    if stars:
+        made.stars = Table(rows=stars)
+        for column in ("flux", "aperture", "x", "y"):
+            made.stars[column].unit = UNITS[column]
+    return made
+
+
+def _bands(run: RunState, part: Measurements) -> Iterator[_Band]:
+    """Take the ensembles of a field through the curve steps, filter by filter."""
+    made = [(raw, curves) for raw in _ensembles(run, part) if (curves := _stepped(run, part, raw)) is not None]
+    for colour in dict.fromkeys(curves.filter for _, curves in made):
+        yield _Band(part, [(curves, _stars(raw, curves, part)) for raw, curves in made if raw.filter == colour])
+
+
+def _shown(bands: Sequence[_Band], sky: str) -> dict[str, dict[str, int]]:
+    """Say which stars of a sky get files: by name, their numbers in each field where they are measured.
+
+    These are the targets; where a recipe names none, the stars that serve as comparisons in most bands, the brightest
+    first. A field without a map to the others has numbers of its own, and shows its own stars.
+    """
+    shown: dict[str, dict[str, int]] = {}
+    for band in bands:
+        for name, number in band.part.state.targets.items():
+            shown.setdefault(name, {})[band.part.state.plan.name] = number
+    if shown:
+        return shown
+    rows = [(band.part.state.plan.name, row["source"], row["comparison"] > 0) for band in bands for row in band.best[1]]
+    while rows:
+        serving = [row for row in rows if row[2]] or rows
+        times = Counter(number for _, number, _ in serving)
+        for number in sorted(times, key=lambda number: (-times[number], number))[:UNNAMED_CURVES]:
+            name = f"star {number} of {sky}" if sky else f"star {number}"
+            shown[name] = {where: number for where, other, _ in rows if other == number}
+        seen = {where for numbers in shown.values() for where in numbers}
+        rows = [row for row in rows if row[0] not in seen]
+    return shown
+
+
+def _own(text: str, owner: str, owners: dict[str, str]) -> str:
+    """Make a name for a file; one that another field has already got is told apart by the name of this one."""
+    stem = safe_name(text)
+    if owners.setdefault(stem, owner) != owner:
+        stem = safe_name(f"{text}_{owner}")
+    return stem
+
+
+def band_table(curves: Sequence[Table]) -> Table | None:
+    """Put light curves of one star in several bands side by side, exposure by exposure.
+
+    Parameters
+    ----------
+    curves : sequence of Table
+        With columns ``time``, ``flux``, ``flux_err`` and ``exposure``.
 
     Returns
     -------
-    list of str
-        Every file written, below the run folder.
-    list of str
-        Those among them that hold the best curve of each target and filter. Where there are several methods or
-        apertures, a file for each lies beside it; the best is the one whose comparison stars scatter least.
     Table or None
-        A row for each star of each ensemble.
-    list of dict
-        A record of each ensemble and what the steps noted.
+        A row for each exposure in order of time: ``exposure``, and of each band ``time``, ``flux`` and ``flux_err``
+        with the name of the band behind an underscore, detector by detector. The band is called by its filter, and by
+        its detector as well where two have the same filter. What a band did not see is NaN. None if fewer than two
+        bands know their exposures.
     """
     from astropy.table import Table
 
-    if not run.recipe.curves:
-        return [], [], None, []
-    ensembles: list[dict[str, Any]] = []
-    stars: list[dict[str, Any]] = []
-    files: dict[str, Table] = {}
-    best: list[str] = []
-    for part in measured:
-        made = [(raw, curves) for raw in _ensembles(run, part) if (curves := _stepped(run, part, raw)) is not None]
-        for colour in dict.fromkeys(curves.filter for _, curves in made):
-            group = [(curves, _stars(raw, curves, part.state.targets)) for raw, curves in made if raw.filter == colour]
-            ensembles += [_record(part, curves) for curves, _ in group]
-            stars += [row for _, rows in group for row in rows]
-            _, chosen = min(group, key=lambda pair: _quality(pair[1]))
-            for name, number in (part.state.targets or _examples(chosen)).items():
-                stem = safe_name("_".join(t for t in (name, colour or "nofilter", part.state.plan.detector) if t))
-                for curves, rows in group:
-                    table = _curve_table(curves, name, number, part)
-                    if len(group) > 1:
-                        files[f"curves/{stem}_{_label(curves)}.ecsv"] = table
-                    if rows is chosen:
-                        files[f"curves/{stem}.ecsv"] = table
-                        best.append(f"curves/{stem}.ecsv")
-    for name, table in files.items():
-        write_ecsv(run.out / name, table)
-    judged = Table(rows=stars) if stars else None
-    if judged is not None:
-        judged["flux"].unit = "electron"
-        judged["aperture"].unit = "pix"
-    return list(files), best, judged, ensembles
+    known = sorted((c for c in curves if any(c["exposure"])), key=lambda c: str(c.meta["DETECTOR"]))
+    if len(known) < 2:
+        return None
+    moments: dict[str, float] = {}
+    for curve in known:
+        for exposure, moment in zip(curve["exposure"].tolist(), curve["time"].tolist(), strict=True):
+            if exposure:
+                moments[exposure] = min(moment, moments.get(exposure, moment))
+    row_of = {exposure: row for row, exposure in enumerate(sorted(moments, key=lambda e: (moments[e], e)))}
+    filters = Counter(curve.meta["FILTER"] for curve in known)
+    together = Table({"exposure": list(row_of)}, meta={"OBJECT": known[0].meta["OBJECT"], "BANDS": {}})
+    taken: set[str] = set()
+    for curve in known:
+        colour, detector = curve.meta["FILTER"], curve.meta["DETECTOR"]
+        alone = colour and filters[colour] == 1
+        label = unique_name(safe_name(colour if alone else "_".join(filter(None, (colour, detector)))), taken)
+        together.meta["BANDS"][label] = {key: curve.meta[key] for key in BAND_FACTS}
+        seen = [(row_of[exposure], row) for row, exposure in enumerate(curve["exposure"].tolist()) if exposure]
+        to, of = np.array(seen).T
+        for name in ("time", "flux", "flux_err"):
+            values = np.full(len(row_of), nan)
+            values[to] = np.asarray(curve[name], dtype=np.float64)[of]
+            together[f"{name}_{label}"] = values
+            together[f"{name}_{label}"].unit = curve[name].unit
+    return together
 
 
 def _stepped(run: RunState, part: Measurements, curves: Ensemble) -> Ensemble | None:
@@ -119,12 +247,6 @@ def _quality(stars: Sequence[Mapping[str, Any]]) -> float:
     return float(np.median(finite)) if finite else float("inf")
 
 
-def _examples(stars: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Name some stars to show where a recipe names no target: the brightest comparison stars."""
-    numbers = [star["source"] for star in stars if star["comparison"] > 0] or [star["source"] for star in stars]
-    return {f"star {number}": number for number in numbers[:UNNAMED_CURVES]}
-
-
 def _ensembles(run: RunState, part: Measurements) -> Iterator[Ensemble]:
     filters = np.array([f.filter for f in part.frames])
     known = np.isfinite(part.bjd)
@@ -159,8 +281,9 @@ def _ensembles(run: RunState, part: Measurements) -> Iterator[Ensemble]:
             )
 
 
-def _stars(raw: Ensemble, curves: Ensemble, targets: Mapping[str, int]) -> list[dict[str, Any]]:
-    names = {number: name for name, number in targets.items()}
+def _stars(raw: Ensemble, curves: Ensemble, part: Measurements) -> list[dict[str, Any]]:
+    names = {number: name for name, number in part.state.targets.items()}
+    places = dict(zip(part.catalogue.id.tolist(), zip(part.catalogue.x, part.catalogue.y, strict=True), strict=True))
     rows = []
     with np.errstate(all="ignore"):
         for column, number in enumerate(curves.sources.tolist()):
@@ -170,6 +293,8 @@ def _stars(raw: Ensemble, curves: Ensemble, targets: Mapping[str, int]) -> list[
             original = raw.flux[:, column]
             rows.append(
                 {
+                    "field": part.state.plan.name,
+                    "sky": part.state.sky,
                     "target": curves.target,
                     "detector": curves.detector,
                     "filter": curves.filter,
@@ -177,6 +302,8 @@ def _stars(raw: Ensemble, curves: Ensemble, targets: Mapping[str, int]) -> list[
                     "aperture": curves.aperture,
                     "source": number,
                     "name": names.get(number, ""),
+                    "x": float(places[number][0]),
+                    "y": float(places[number][1]),
                     "flux": float(np.median(original[np.isfinite(original)])) if np.isfinite(original).any() else nan,
                     "scatter": point_to_point(flux[good]) / level if good.sum() > 2 else nan,
                     "rms": float(np.std(flux[good])) / level if good.sum() > 2 else nan,
@@ -200,6 +327,7 @@ def _curve_table(curves: Ensemble, name: str, number: int, part: Measurements) -
 
     column = curves.column(number)
     flux, error = curves.flux[:, column], curves.flux_err[:, column]
+    exposures = {frame.name: frame.exposure for frame in part.frames}
     times = curves.time
     if number in part.target_bjd:
         index = {frame.name: i for i, frame in enumerate(part.frames)}
@@ -219,6 +347,7 @@ def _curve_table(curves: Ensemble, name: str, number: int, part: Measurements) -
             "exptime": curves.exptime,
             "flags": curves.flags[:, column].astype(np.int32),
             "frame": curves.frames,
+            "exposure": [exposures[str(name)] for name in curves.frames],
         }
     )
     for column_name in table.colnames:
@@ -229,6 +358,7 @@ def _curve_table(curves: Ensemble, name: str, number: int, part: Measurements) -
         {
             "OBJECT": name,
             "SOURCE": number,
+            "FIELD": part.state.plan.name,
             "FILTER": curves.filter,
             "DETECTOR": curves.detector,
             "METHOD": curves.method,

@@ -86,8 +86,22 @@ def plan_run(recipe: Recipe, data: Path | None = None) -> tuple[Plan, Frames]:
         fates |= {name: Fate("dropped", f"select {selector.name}", why) for name, why in selection.dropped.items()}
     plan = make_plan(recipe, frames, _left_out(night, fates))
     plan.fates |= fates
-    plan.warnings += warnings
+    plan.warnings += [*warnings, *_without_place(recipe, plan)]
     return plan, night.frames
+
+
+def _without_place(recipe: Recipe, plan: Plan) -> list[str]:
+    """Warn of targets by celestial coordinates where the likely references have none."""
+    lost = [t.name for t in recipe.targets if any(place.x is None for place in (t, *t.comparisons))]
+    likely = [part.candidates[0] for part in plan.fields]
+    if not (lost and likely and recipe.photometers) or any(
+        recipe.instrument.wcs(frame) is not None for frame in likely
+    ):
+        return []
+    return [
+        f"target {', '.join(lost)} is given by ra and dec, but the header of {likely[0].name}, the likely reference, "
+        "has no celestial coordinates to trust: give x, y and frame as well, or the run will stop there"
+    ]
 
 
 def run(

@@ -24,6 +24,7 @@ def frames_table(run: RunState) -> Table:
     from astropy.table import Table
 
     masters = {n: ", ".join(sorted(m.name for m, _ in c.values())) for n, c in run.plan.choices.items()}
+    fields = {frame.name: part.name for part in run.plan.fields for frame in part.frames}
     rows: list[dict[str, Any]] = []
     known = {frame.name for frame in run.night.frames}
     for frame in run.night.frames:
@@ -39,6 +40,8 @@ def frames_table(run: RunState) -> Table:
                 "variant": frame.variant,
                 "filter": frame.filter,
                 "target": frame.target,
+                "field": fields.get(frame.name, ""),
+                "exposure": frame.exposure,
                 "exptime": frame.exptime,
                 "start": mjd_to_iso(frame.start),
                 "mid": mjd_to_iso(frame.mid),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,12 @@ from albireo.frames import Frame, FrameError, Frames
 from albireo.plan import Fate
 from albireo.recipe import DataOptions
 from albireo.roles import Instrument
+from albireo.run.folder import RunError
 from albireo.store import Index, key_of, stage_key
 
 __all__ = ["Ingested", "ingest", "raw_files"]
+
+log = logging.getLogger("albireo")
 
 
 @dataclass
@@ -25,7 +29,7 @@ class Ingested:
     Attributes
     ----------
     frames : Frames
-        Named by their path below the data folder.
+        Named by their path below the data folder, in order of their names.
     digests : dict of str to str
         Digest of the file of each frame, by name.
     fates : dict of str to Fate
@@ -60,9 +64,14 @@ def raw_files(options: DataOptions, root: Path, without: Sequence[Path] = ()) ->
 
 
 def ingest(files: Sequence[Path], root: Path, instrument: Instrument, index: Index) -> Ingested:
-    """Read the headers of files, as far as they are not known yet.
+    """Read the headers of files, as far as they are not known yet, and let the camera say what was exposed together.
 
     A file that cannot be read, or that another camera wrote, is listed with the reason.
+
+    Raises
+    ------
+    RunError
+        If the camera does not give back the frames it was given.
     """
     base = root.parent if root.is_file() else root
     result = Ingested()
@@ -91,20 +100,39 @@ def ingest(files: Sequence[Path], root: Path, instrument: Instrument, index: Ind
             frames.append(named)
             result.digests[named.name] = digest
     index.save_headers(fresh)
-    result.frames = Frames(frames)
+    result.frames = _together(Frames(frames).sorted(), instrument)
     return result
 
 
+def _together(frames: Frames, instrument: Instrument) -> Frames:
+    """Give frames their exposures, and see that nothing else was changed."""
+    who = f"defect in the camera {instrument.name} ({type(instrument).__module__}.{type(instrument).__qualname__})"
+    try:
+        found = instrument.together(frames)
+    except Exception as error:
+        log.exception("%s", who)
+        raise RunError(f"{who}: together failed with {type(error).__name__}: {error}") from error
+    if len(found) != len(frames):
+        raise RunError(f"{who}: together was given {len(frames)} frames and gave back {len(found)}")
+    for before, after in zip(frames, found, strict=True):
+        if after is not before and after.replace(exposure=before.exposure) != before:
+            raise RunError(
+                f"{who}: together must give the same frames in the same order with nothing changed but `exposure`; "
+                f"in the place of {before.name} it gave {after.name if after.name != before.name else 'other facts'}"
+            )
+    return found
+
+
 def _read(path: Path, instrument: Instrument) -> tuple[list[Frame], str]:
-    from albireo.headers import read_header
+    from albireo.headers import identifying_header
 
     try:
-        _, header = read_header(path)
-        if not instrument.owns(header, path):
+        if not instrument.owns(identifying_header(path), path):
             return [], f"another camera wrote it: it does not look like {instrument.name}"
         return list(instrument.frames(path)), ""
     except (FrameError, OSError) as error:
-        return [], str(error).replace(f"{path} ", "the file ").replace(str(path), path.name)
+        told = str(error).removeprefix(f"{path}: ")
+        return [], told.replace(f"{path} ", "the file ").replace(str(path), path.name)
 
 
 def _name(name: str, frame: Frame, siblings: Sequence[Frame]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from albireo.frames import FrameError
+from albireo.frames import FrameError, Frames
 from albireo.plan import Fate, MasterPlan
 from albireo.roles import MasterBuilder
 from albireo.run.folder import RunError
@@ -85,20 +85,31 @@ def _build(run: RunState, master: MasterPlan, builder: MasterBuilder, key: str, 
             f"the master {master.name} cannot be built: {error}. It would have served {len(served)} frames. "
             f'Repair or replace these frames, or write allow_missing = ["{master.kind}"] under [recipe].'
         ) from error
-    cards: dict[str, Any] = {"IMAGETYP": master.kind, "ALBKEY": key, "NFRAMES": len(stack.frames)}
-    exptimes = {f.exptime for f in stack.frames}
-    if len(exptimes) == 1 and (exptime := exptimes.pop()) == exptime:
-        cards["EXPTIME"] = exptime
-    if master.kind == "flat":
-        cards["FILTER"] = master.frames[0].filter
-    if "HISTORY" in built.meta:
-        cards["HISTORY"] = built.meta["HISTORY"]
-    built = with_meta(built, **cards)
+    built = with_meta(built, ALBKEY=key, **_cards(master.kind, stack.frames, built.meta.get("HISTORY", ())))
     write_image(path, built)
     for name, reason in stack.lost.items():
         log.warning("%s left out of master %s: %s", name, master.name, reason)
     log.info("master %s from %d frames", master.name, len(stack.frames))
     return {"lost": stack.lost, "meta": _plain_cards(built.meta)}
+
+
+def _cards(kind: str, frames: Frames, history: str | Iterable[str]) -> dict[str, Any]:
+    """Say in the header of a master what it was made from."""
+    first = frames[0]
+    cards: dict[str, Any] = {"IMAGETYP": kind, "NFRAMES": len(frames)}
+    exptimes = {f.exptime for f in frames}
+    if len(exptimes) == 1 and (exptime := exptimes.pop()) == exptime:
+        cards["EXPTIME"] = exptime
+    texts = {"INSTRUME": first.instrument, "DETECTOR": first.detector}
+    if kind in ("flat", "sky"):
+        texts["FILTER"] = first.filter
+    cards |= {name: text for name, text in texts.items() if text}
+    degrees = [f.temperature for f in frames if f.temperature == f.temperature]
+    if degrees:
+        cards |= {"CCD-TEMP": sum(degrees) / len(degrees), "TEMPMIN": min(degrees), "TEMPMAX": max(degrees)}
+    lines = [history] if isinstance(history, str) else history
+    cards["HISTORY"] = [*(str(line) for line in lines), *(f"made from {f.name}" for f in frames)]
+    return cards
 
 
 def _plain_cards(meta: Mapping[str, Any]) -> dict[str, Any]:

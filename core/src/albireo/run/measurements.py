@@ -14,12 +14,13 @@ from albireo.images import Flag, atomic_path
 from albireo.jobs import COLUMNS, load_arrays, load_sources
 from albireo.run.files import UNITS
 from albireo.run.state import FieldState, RunState
+from albireo.sources import Sources
 from albireo.times import bjd_tdb
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Measurements", "gather", "write_photometry"]
+__all__ = ["Measurements", "check_targets", "gather", "write_photometry"]
 
 FITS_FORMATS = {">f8": "D", ">i4": "J"}
 
@@ -31,7 +32,8 @@ class Measurements:
     Attributes
     ----------
     frames : list of Frame
-    sources : ndarray of int
+    catalogue : Sources
+        The stars on the reference frame, their identities ascending; those that are not on this detector are missing.
     bjd : ndarray, shape (frames,)
         BJD_TDB for the position of the field; NaN without one.
     target_bjd : dict of int to ndarray
@@ -42,12 +44,22 @@ class Measurements:
 
     state: FieldState
     frames: list[Frame]
-    sources: NDArray[np.int64]
+    catalogue: Sources
     bjd: NDArray[np.float64]
     target_bjd: dict[int, NDArray[np.float64]]
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     methods: list[tuple[str, dict[str, NDArray[Any]]]]
+
+    @property
+    def sources(self) -> NDArray[np.int64]:
+        """Identities of the stars."""
+        return self.catalogue.id
+
+    def is_measured(self, target: str) -> bool:
+        """Whether there is at least one flux of a target."""
+        column = self.sources == self.state.targets[target]
+        return any(bool(np.isfinite(columns["flux"][:, column]).any()) for _, columns in self.methods)
 
 
 def gather(run: RunState, state: FieldState) -> Measurements | None:
@@ -55,7 +67,8 @@ def gather(run: RunState, state: FieldState) -> Measurements | None:
     frames = [f for f in state.plan.frames.sorted("mid") if f.name in run.measured]
     if state.catalogue_product is None or not frames:
         return None
-    sources = load_sources(state.catalogue_product).id
+    catalogue = load_sources(state.catalogue_product)
+    sources = catalogue.id
     shape = (len(frames), len(sources))
     x, y = np.full(shape, nan), np.full(shape, nan)
     methods: list[tuple[str, dict[str, NDArray[Any]]]] = []
@@ -76,13 +89,23 @@ def gather(run: RunState, state: FieldState) -> Measurements | None:
                 pick = slots == slot
                 for name in COLUMNS:
                     methods[starts[position] + slot][1][name][row, column[pick]] = arrays[f"m{position}_{name}"][pick]
-    for name, number in state.targets.items():
-        column = sources == number
-        if not any(np.isfinite(columns["flux"][:, column]).any() for _, columns in methods):
-            where = _where(x[:, column], y[:, column], frames[0])
-            run.fail(f"the target {name} could be measured in no frame: {where}")
     bjd, target_bjd = _times(run, state, frames)
-    return Measurements(state, frames, sources, bjd, target_bjd, x, y, methods)
+    return Measurements(state, frames, catalogue, bjd, target_bjd, x, y, methods)
+
+
+def check_targets(run: RunState, measured: Sequence[Measurements]) -> None:
+    """Tell which targets could not be measured: a problem where it is so on every detector, else a warning."""
+    seen = {name for part in measured for name in part.state.targets if part.is_measured(name)}
+    for part in measured:
+        for name, number in part.state.targets.items():
+            if part.is_measured(name):
+                continue
+            column = part.sources == number
+            where = _where(part.x[:, column], part.y[:, column], part.frames[0])
+            if name in seen:
+                run.warn(f"the target {name} could be measured in no frame of {part.state.plan.name}: {where}")
+            else:
+                run.fail(f"the target {name} could be measured in no frame: {where}")
 
 
 def _where(x: NDArray[np.float64], y: NDArray[np.float64], frame: Frame) -> str:

@@ -42,6 +42,8 @@ class FieldState:
     Attributes
     ----------
     plan : FieldPlan
+    sky : str
+        Shared by fields with a list of stars in common.
     reference : Frame or None
         The frame that the others are aligned with; None until one is found.
     reference_product, reference_image : Path or None
@@ -52,10 +54,11 @@ class FieldState:
     targets : dict of str to int
         Identity of each target in the catalogue.
     comparisons : list of int
-        Identities of comparison stars that the recipe names.
+        Identities of comparison stars that the recipe names, as far as they are in the catalogue.
     """
 
     plan: FieldPlan
+    sky: str = ""
     reference: Frame | None = None
     reference_product: Path | None = None
     reference_image: Path | None = None

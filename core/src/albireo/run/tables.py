@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from albireo.jobs import load_sources
-from albireo.run.curves import write_curves
+from albireo.run.curves import Curves, write_curves
 from albireo.run.files import write_ecsv, write_text
 from albireo.run.frame_table import frames_table
-from albireo.run.measurements import gather, write_photometry
+from albireo.run.measurements import check_targets, gather, write_photometry
 from albireo.run.record import plain, resolved_recipe, summary
 from albireo.run.state import FieldState, RunState
 
@@ -26,17 +26,22 @@ def write_tables(run: RunState) -> list[str]:
     fields = [_write_catalogue(run, state) for state in run.fields if state.catalogue_product is not None]
     files += [entry["catalogue"] for entry in fields]
     measured = [m for state in run.fields if (m := gather(run, state)) is not None]
-    curves: list[str] = []
-    ensembles: list[dict[str, Any]] = []
+    curves = Curves()
     if measured:
         files.append("photometry.fits")
+        check_targets(run, measured)
         write_photometry(run, measured)
-        written, curves, stars, ensembles = write_curves(run, measured)
-        files += written
-        if stars is not None:
+        curves = write_curves(run, measured)
+        files += curves.files
+        if curves.stars is not None:
             files.append("stars.ecsv")
-            write_ecsv(out / "stars.ecsv", stars)
-    record = {**summary(run, fields, curves), "ensembles": ensembles, "files": files}
+            write_ecsv(out / "stars.ecsv", curves.stars)
+    record = {
+        **summary(run, fields, curves.best),
+        "bands": curves.bands,
+        "ensembles": curves.ensembles,
+        "files": files,
+    }
     _remove_old(out, files)
     write_text(out / "run.json", json.dumps(plain(record), indent=1, allow_nan=False))
     return files
@@ -68,6 +73,7 @@ def _write_catalogue(run: RunState, state: FieldState) -> dict[str, Any]:
         "name": state.plan.name,
         "target": state.plan.target,
         "detector": state.plan.detector,
+        "sky": state.sky,
         "reference": state.reference.name,
         "image": str(state.reference_image.relative_to(run.out)),
         "catalogue": str(place),

@@ -5,6 +5,9 @@ drifted, which costs a millisecond, and by astroalign's triangles in any other c
 Astronomy and Computing 32, 100384). The guess is then refined with all sources: pairs of mutual nearest neighbours,
 least squares, outliers out, until the pairs stay the same. What is left of the guess in the result is a few pairs at
 the limit of being outliers.
+
+Two cameras that look at the same sky differ in more than two exposures of one do; `albireo_astroalign.asterisms` finds
+the map between them.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ class Astroalign(Aligner, name="astroalign"):
     """Shift, rotation and scale by patterns of stars, refined with all sources.
 
     Sources with flags (saturated, cut by the edge) are left out as long as enough others remain. Mirrored images are
-    not recognised.
+    recognised between two cameras only.
 
     Examples
     --------
@@ -72,6 +75,9 @@ class Astroalign(Aligner, name="astroalign"):
     max_scale: float | None = Field(
         1.1, ge=1, description="Largest change of scale, as a ratio either way (1.1 allows 0.909 to 1.1); none for any."
     )
+    across_scale: float = Field(
+        4.0, gt=1, description="Largest ratio of the scales of two cameras that look at the same sky, either way."
+    )
 
     def align(self, sources: Sources, reference: Sources) -> Transform:
         """Find the map from pixels of the reference to pixels of this image.
@@ -93,12 +99,7 @@ class Astroalign(Aligner, name="astroalign"):
         """
         from albireo_astroalign.match import by_offsets, by_triangles, refine
 
-        here, there = (self._usable(entries) for entries in (sources, reference))
-        for count, name in ((len(here), "this image"), (len(there), "the reference")):
-            if count < self.min_matched:
-                raise FrameError(
-                    f"{count} sources in {name} are too few to align, at least {self.min_matched} are needed"
-                )
+        here, there = self._enough(sources, "this image"), self._enough(reference, "the reference")
         best = None
         for guess in (by_offsets, by_triangles):
             start = guess(there[: self.max_stars], here[: self.max_stars], self.tolerance)
@@ -123,6 +124,46 @@ class Astroalign(Aligner, name="astroalign"):
             )
         self._check(best, there)
         return best
+
+    def across(self, sources: Sources, reference: Sources) -> Transform:
+        """Find the map from pixels of one camera, the reference, to pixels of another that looks at the same sky.
+
+        Any rotation, either parity, and scales that differ by up to ``across_scale`` are allowed; the other limits do
+        not count. Up to half of the sources may be missing from the other list, as bands differ. With ten matched
+        stars or more the map is affine whatever ``model`` says, because the optics of two cameras differ by more
+        than a similarity.
+
+        Parameters
+        ----------
+        sources, reference : Sources
+            Brightest first. Entries without finite positions are ignored.
+
+        Returns
+        -------
+        Transform
+            With the rms distance and the number of the matched sources.
+
+        Raises
+        ------
+        FrameError
+            If there are too few sources, or no map matches more of them than chance would.
+        """
+        from albireo_astroalign.asterisms import by_votes
+
+        here, there = self._enough(sources, "this camera"), self._enough(reference, "the other")
+        found = by_votes(there, here, self.tolerance, self.across_scale)
+        if found is None or found.matched < self.min_matched:
+            raise FrameError(f"no pattern of stars is common to {len(here)} sources here and {len(there)} there")
+        return found
+
+    def _enough(self, sources: Sources, where: str) -> NDArray[np.float64]:
+        """Positions to match, shape (n, 2)."""
+        positions = self._usable(sources)
+        if len(positions) < self.min_matched:
+            raise FrameError(
+                f"{len(positions)} sources in {where} are too few to align, at least {self.min_matched} are needed"
+            )
+        return positions
 
     def _usable(self, sources: Sources) -> NDArray[np.float64]:
         """Positions, shape (n, 2): the unflagged ones if they suffice, else all."""

@@ -49,6 +49,11 @@ class Curve:
         return " · ".join(filter(None, (str(self.meta("FILTER")), str(self.meta("DETECTOR"))))) or "no filter"
 
     @property
+    def field(self) -> str:
+        """The field it was measured in."""
+        return str(self.meta("FIELD"))
+
+    @property
     def method(self) -> str:
         """Method and aperture."""
         aperture = float(self.meta("APERTURE", np.nan))
@@ -101,10 +106,10 @@ def _transparency(table: Table, ensembles: Sequence[Mapping[str, Any]]) -> dict[
 
 
 def chosen(curves: list[Curve]) -> list[Curve]:
-    """Of each target and band, the curve with the smallest scatter: the one the page shows."""
-    best: dict[tuple[str, str], Curve] = {}
+    """Of each target, field and band, the curve with the smallest scatter: the one the page shows."""
+    best: dict[tuple[str, str, str], Curve] = {}
     for curve in curves:
-        key = (curve.name, curve.band)
+        key = (curve.name, curve.field, curve.band)
         if key not in best or _rank(curve) < _rank(best[key]):
             best[key] = curve
     return list(best.values())
@@ -135,6 +140,7 @@ def curves_section(run: Results, curves: list[Curve], targets: set[str]) -> list
     colour = hues([curve.band for curve in shown])
     checked = {star for curve in shown if curve.name in targets for star in curve.comparisons}
     measured = _Measurements(run, checked) if checked else None
+    at_once = {str(table.meta["OBJECT"]) for table in run.bands}
     blocks = []
     for name in dict.fromkeys(curve.name for curve in shown):
         mine = [curve for curve in shown if curve.name == name]
@@ -143,7 +149,7 @@ def curves_section(run: Results, curves: list[Curve], targets: set[str]) -> list
         blocks.append(
             {
                 "name": name,
-                "chart": draw(_chart(name, drawable, colour, check)) if drawable else None,
+                "chart": draw(_chart(name, drawable, colour, check, name in at_once)) if drawable else None,
                 "rows": [_row(curve, curve in mine) for curve in curves if curve.name == name],
             }
         )
@@ -163,13 +169,15 @@ def _row(curve: Curve, shown: bool) -> dict[str, Any]:
     }
 
 
-def _chart(name: str, curves: list[Curve], colour: dict[str, str], measured: _Measurements | None) -> Chart:
+def _chart(
+    name: str, curves: list[Curve], colour: dict[str, str], measured: _Measurements | None, at_once: bool
+) -> Chart:
     times = np.concatenate([floats(curve.table, "time") for curve in curves])
     finite = times[np.isfinite(times)]
     start, end = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     clock = Clock(start, end)
     system = str(curves[0].meta("TIMESYS", "time")).replace("_", " ")
-    panels, sentences = [], []
+    panels, sentences = [_bands_panel(curves, colour, clock)] if at_once and len(curves) > 1 else [], []
     for curve in curves:
         hue = colour[curve.band]
         panels.append(_curve_panel(curve, hue, clock))
@@ -213,6 +221,22 @@ def _curve_panel(curve: Curve, hue: str, clock: Clock) -> Panel:
         series.append(Series(clock(t), f, f"mean of about {max(1, round(len(time) / BINS))}", hue, e, "dots", 7))
     label = f"{f'flux ({unit})' if unit else 'relative flux'} · {curve.band} · {curve.method}"
     return Panel(label, series, 230, bounds=_flux_bounds(flux, err))
+
+
+def _bands_panel(curves: list[Curve], colour: dict[str, str], clock: Clock) -> Panel:
+    """All bands over each other, each relative to its own median, so that their shapes can be compared."""
+    series, every = [], []
+    for curve in curves:
+        table = curve.table
+        flux = floats(table, "flux")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            relative = flux / np.nanmedian(flux)
+        names = texts(table, "frame")
+        series.append(
+            Series(clock(floats(table, "time")), relative, curve.band, colour[curve.band], None, "dots", 4.5, names)
+        )
+        every.append(relative)
+    return Panel("flux over its median, all bands at once", series, 230, bounds=robust_range(np.concatenate(every)))
 
 
 def _flux_bounds(flux: NDArray[np.float64], err: NDArray[np.float64]) -> tuple[float, float]:

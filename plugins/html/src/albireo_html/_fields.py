@@ -39,7 +39,7 @@ def fields_section(run: Results, found: list[Band]) -> list[dict[str, Any]]:
         ny, nx = image.shape
         catalogue = entry.read_catalogue()
         title = " · ".join(filter(None, (entry.target, entry.detector))) or entry.name
-        sources = _sources(catalogue, _comparisons(found, entry.target, entry.detector), nx, ny)
+        sources = _sources(catalogue, _comparisons(found, entry.name), nx, ny)
         named = [(one["x"], one["y"], one["label"]) for one in sources if one["label"]]
         spots = np.array([[(one["x"] + 0.5) / nx, (one["y"] + 0.5) / ny] for one in sources]).reshape(-1, 2)
         across, up = Axis(-0.5, nx - 0.5, False), Axis(-0.5, ny - 0.5, False)
@@ -75,11 +75,11 @@ def _cuts(data: NDArray[np.float32]) -> tuple[float, float]:
     return sky - noise, max(float(np.percentile(finite, 99.9)), sky + 15 * noise)
 
 
-def _comparisons(found: list[Band], target: str, detector: str) -> set[str]:
+def _comparisons(found: list[Band], field: str) -> set[str]:
     """Identities of the comparison stars of a field."""
     ids: set[str] = set()
     for band in found:
-        if band.field == (target, detector):
+        if band.field == field:
             ids.update(star for star, used in zip(band.ids, band.comparisons, strict=True) if used)
     return ids
 

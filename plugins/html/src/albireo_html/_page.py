@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from albireo_html._chart import SPAN
 from albireo_html._curves import Curve, chosen, curves_section, read_curves, saturated, sentence
+from albireo_html._exposures import exposures_section
 from albireo_html._fields import fields_section
 from albireo_html._frames import FATES, counts, reasons, rows
 from albireo_html._masters import caption, masters_section
@@ -62,6 +63,7 @@ def render(run: Results, folder: Path, max_rows: int) -> str:
         tiles=_tiles(run, table, wanted, found, conditions, night),
         curves=curves_section(run, curves, targets),
         stars=stars_section(found),
+        exposures=exposures_section(frames),
         counts=table,
         total=len(frames),
         reasons=reasons(frames),
@@ -145,7 +147,7 @@ def _tiles(
             }
         )
     if found:
-        numbers = len({(*band.field, band.ids[row]) for band in found for row in band.candidates})
+        numbers = len({(band.sky, band.ids[row]) for band in found for row in band.candidates})
         stars = max(len(band.table) for band in found)
         tiles.append({"label": "stars measured", "value": grouped(stars), "of": plural(numbers, "variable candidate")})
     if conditions and conditions["fwhm"] != DASH:

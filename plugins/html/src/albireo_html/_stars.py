@@ -32,10 +32,11 @@ BEST = 10
 
 @dataclass(frozen=True)
 class Band:
-    """The stars of one field (target and detector) in one filter by one method and aperture."""
+    """The stars of one field in one filter by one method and aperture; fields of one sky have stars in common."""
 
     name: str
-    field: tuple[str, str]
+    field: str
+    sky: str
     method: str
     table: Table
 
@@ -89,18 +90,18 @@ def bands(stars: Table, shown: list[Curve]) -> list[Band]:
 
     Where there is no light curve, that with the smallest scatter of the best stars is taken.
     """
-    keys = [texts(stars, name) for name in ("target", "detector", "filter", "method")]
+    keys = [texts(stars, name) for name in ("field", "sky", "target", "detector", "filter", "method")]
     aperture = floats(stars, "aperture")
-    groups: dict[tuple[str, str, str], dict[str, list[int]]] = {}
-    for row, (target, detector, band, method) in enumerate(zip(*keys, strict=True)):
+    groups: dict[tuple[str, ...], dict[str, list[int]]] = {}
+    for row, (*key, method) in enumerate(zip(*keys, strict=True)):
         how = method + (f", r = {aperture[row]:g} pixel" if isfinite(aperture[row]) else "")
-        groups.setdefault((target, band, detector), {}).setdefault(how, []).append(row)
-    on_page = {(str(curve.meta("FILTER")), str(curve.meta("DETECTOR"))): curve.method for curve in shown}
+        groups.setdefault(tuple(key), {}).setdefault(how, []).append(row)
+    on_page = {(curve.field, str(curve.meta("FILTER"))): curve.method for curve in shown}
     found = []
-    for (target, band, detector), ways in groups.items():
+    for (field, sky, target, detector, band), ways in groups.items():
         title = " · ".join(filter(None, (target, band, detector))) or "all stars"
-        choices = [Band(title, (target, detector), how, stars[rows]) for how, rows in ways.items()]
-        same = [one for one in choices if one.method == on_page.get((band, detector))]
+        choices = [Band(title, field, sky, how, stars[rows]) for how, rows in ways.items()]
+        same = [one for one in choices if one.method == on_page.get((field, band))]
         found.append(same[0] if same else min(choices, key=lambda one: np.nan_to_num(one.best, nan=np.inf)))
     return found
 
