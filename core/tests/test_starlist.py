@@ -89,13 +89,16 @@ def test_neighbours_are_not_confused():
     assert there.x.tolist() == pytest.approx([100.0, 102.8])
 
 
-def test_what_an_edge_cuts_makes_no_star_of_its_own_beside_other_cameras():
-    cut = camera([*PLACES, (496.0, 20.0)], [*FLUX, 3e5], flags=[0, 0, 0, 0, Flag.EDGE])
-    assert len(StarList([cut], OPTIONS)) == 5
-    whole = camera([*PLACES, (501.0, 20.0)], [*FLUX, 9e5], shape=(400, 600))
+@pytest.mark.parametrize(("x", "flags"), [(496.0, 0), (460.0, Flag.EDGE)])
+def test_what_an_edge_cuts_is_neither_a_star_nor_the_place_of_one(x, flags):
+    # A star 4 pixels wide loses light within 6 pixels of the edge.
+    cut = camera([*PLACES, (x, 20.0)], [*FLUX, 3e5], flags=[0, 0, 0, 0, flags])
+    assert len(StarList([cut], OPTIONS)) == 4
+    whole = camera([*PLACES, (x + 1.0, 20.0)], [*FLUX, 9e5], shape=(400, 600))
     stars = StarList([cut, whole], OPTIONS)
     assert len(stars) == 5
-    assert stars.sources(1).x[4] == 501.0
+    assert stars.sources(1).x[4] == x + 1.0
+    assert stars.sources(0).x[4] == pytest.approx(x + 1.0), "where the other camera says, not where the edge draws it"
 
 
 def test_places_are_detections_if_there_are_any_near():

@@ -4,7 +4,7 @@ A star has a place on the primary camera, and on every other by the map from the
 detected it, the detection is its place there; a detection and a star are the same if each is the other's nearest and
 they lie within `CatalogueOptions.match_radius`. The list begins with the stars of the primary by brightness, goes on
 with those that only other cameras see, and ends with what a recipe names and nobody detected. A source that the edge of
-an image cuts makes no star of its own. With one camera it is the list of that camera, as it is.
+an image cuts lies elsewhere than its star: it makes no star and is no place, unless a recipe names it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ __all__ = ["StarList", "View", "good_stars"]
 
 SAME_PLACE = 0.5
 """Pixels: two places without a detection that are this close are one."""
+
+
+EDGE = 1.5
+"""FWHM from the edge of an image within which a star has lost light, and its centre is drawn inwards."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +59,17 @@ class View:
         ny, nx = self.shape
         return (x >= -0.5) & (x <= nx - 0.5) & (y >= -0.5) & (y <= ny - 0.5)
 
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """Which sources are not cut by the edge of the image."""
+        found, (ny, nx) = self.found, self.shape
+        margin = EDGE * self.fwhm - 0.5 if np.isfinite(self.fwhm) else 0.0
+        inside = (found.x >= margin) & (found.x <= nx - 1 - margin) & (found.y >= margin) & (found.y <= ny - 1 - margin)
+        return inside & ((found.flags & np.uint16(Flag.EDGE)) == 0)
+
 
 def good_stars(view: View, min_snr: float) -> NDArray[np.intp]:
-    """Rows of the sources that are bright enough to be measured, brightest first.
+    """Rows of the whole sources that are bright enough to be measured, brightest first.
 
     The signal-to-noise ratio is that of Howell's equation with the sky under a circle of one FWHM radius.
     """
@@ -67,7 +79,7 @@ def good_stars(view: View, min_snr: float) -> NDArray[np.intp]:
     area = np.pi * np.where(np.isfinite(fwhm), fwhm, view.fwhm) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         snr = flux / np.sqrt(np.maximum(flux, 0) + area * view.sky_rms**2)
-    return order[np.isfinite(flux) & (flux > 0) & ~(snr < min_snr)]
+    return order[view.whole[order] & np.isfinite(flux) & (flux > 0) & ~(snr < min_snr)]
 
 
 class StarList:
@@ -91,16 +103,12 @@ class StarList:
         self.named: set[tuple[int, int]] = set()
         """View and star of what a recipe places on that view."""
         for number, view in enumerate(views):
-            rows = good_stars(view, options.min_snr)
-            if len(views) > 1:
-                # What the edge of an image cuts lies elsewhere than its star, which another camera may see as a whole.
-                rows = rows[(view.found.flags[rows] & np.uint16(Flag.EDGE)) == 0]
-            rows = rows[: options.max_sources]
+            rows = good_stars(view, options.min_snr)[: options.max_sources]
             known, found = _Places(*self._on(number)), view.found
             new = [r for r in rows.tolist() if known.nearest(found.x[r], found.y[r], self.radius) is None]
             self._append(number, found.x[new], found.y[new])
         for number, view in enumerate(views):
-            self.own[number] = _pairs(*self._on(number), view.found, self.radius)
+            self.own[number] = _pairs(*self._on(number), view, self.radius)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -191,12 +199,13 @@ class _Places:
         return int(self.order[low + near[np.argmin(distance[near])]]) if near.size else None
 
 
-def _pairs(x: NDArray[np.float64], y: NDArray[np.float64], found: Sources, radius: float) -> NDArray[np.intp]:
+def _pairs(x: NDArray[np.float64], y: NDArray[np.float64], view: View, radius: float) -> NDArray[np.intp]:
     """Row of the detection that belongs to each star: mutual nearest neighbours within the radius; -1 for none."""
     rows = np.full(len(x), -1, dtype=np.intp)
-    stars, detections = _Places(x, y), _Places(found.x, found.y)
+    whole, found = np.flatnonzero(view.whole), view.found
+    stars, detections = _Places(x, y), _Places(found.x[whole], found.y[whole])
     for star in range(len(x)):
-        row = detections.nearest(x[star], y[star], radius)
-        if row is not None and stars.nearest(found.x[row], found.y[row], radius) == star:
-            rows[star] = row
+        place = detections.nearest(x[star], y[star], radius)
+        if place is not None and stars.nearest(found.x[whole[place]], found.y[whole[place]], radius) == star:
+            rows[star] = whole[place]
     return rows
