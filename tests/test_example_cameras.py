@@ -113,9 +113,9 @@ def test_a_night_sorted_into_folders_is_reduced_without_a_word_in_its_headers(tm
     scene = Scene.field((512, 512), 40, 2e4, 5e2, separation=30.0, margin=40.0, seed=3)
     night = Night(science=4, bias=5, dark=5, flat=5, exptime=2.0, sky=20.0, fwhm=3.5)
     truth = simulate_night(stage, tmp_path / "made", scene, night, seed=5)
-    for kind, folder in (("bias", "BIAS"), ("dark", "DARK"), ("flat", "FLAT"), ("science", "ORIGINAL")):
+    for made, folder in (("bias", "BIAS"), ("dark", "DARK"), ("flat", "FLAT"), ("original", "ORIGINAL")):
         (tmp_path / "night" / folder).mkdir(parents=True)
-        for number, path in enumerate(sorted((tmp_path / "made").glob(f"{kind}-*.fits"))):
+        for number, path in enumerate(sorted((tmp_path / "made" / "night" / made).iterdir())):
             # Names that say nothing, so that only the folder does.
             shutil.copy(path, tmp_path / "night" / folder / f"{folder[0]}{number:03d}.fits")
     recipe = tmp_path / "folders.toml"

@@ -24,7 +24,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     camera = Registry.discover().get("instrument", "fits").cls(definition=str(CAMERA))
     folder = tmp_path_factory.mktemp("raw")
     example = camera.example()
-    simulate_night(camera, folder, night=Night(science=3, bias=3, flat=3, filters=("VR", "V")), example=example, seed=3)
+    night = Night(science=3, bias=3, flat=3, filters=("VR", "V"), airmass=1.2)
+    simulate_night(camera, folder, night=night, example=example, seed=3)
     return folder
 
 

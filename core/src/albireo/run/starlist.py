@@ -65,7 +65,8 @@ class View:
         found, (ny, nx) = self.found, self.shape
         margin = EDGE * self.fwhm - 0.5 if np.isfinite(self.fwhm) else 0.0
         inside = (found.x >= margin) & (found.x <= nx - 1 - margin) & (found.y >= margin) & (found.y <= ny - 1 - margin)
-        return inside & ((found.flags & np.uint16(Flag.EDGE)) == 0)
+        whole: NDArray[np.bool_] = inside & ((found.flags & np.uint16(Flag.EDGE)) == 0)
+        return whole
 
 
 def good_stars(view: View, min_snr: float) -> NDArray[np.intp]:

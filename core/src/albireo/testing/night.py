@@ -62,8 +62,8 @@ class Night:
         Change of the sky along x and y over the width of the image, relative to the centre.
     transparency : float or callable
         Of atmosphere and clouds, for stars: one is a clear sky.
-    airmass : float or callable
-        What the headers say.
+    airmass : float or callable, optional
+        What the headers say; else what follows from time, position and site, or the example's where these do not tell.
     flat_level : float
         Mean level of flats, as a fraction of saturation.
     """
@@ -87,7 +87,7 @@ class Night:
     sky: Curve = 5.0
     gradient: tuple[float, float] = (0.0, 0.0)
     transparency: Curve = 1.0
-    airmass: Curve = 1.2
+    airmass: Curve | None = None
     flat_level: float = 0.4
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from albireo.airmass import airmass
 from albireo.frames import SECONDS_PER_DAY, Frame, Frames
 from albireo.roles import Instrument
 from albireo.sources import Transform
@@ -319,14 +320,19 @@ class _Observer:
         middle = event.seconds + 0.5 * exptime
         filters = self._filters(eye)
         used = {"flat": event.turn, "science": event.turn // len(self.simulation.pointings)}.get(event.kind)
-        return eye.example.replace(
+        frame = eye.example.replace(
             kind=event.kind,
             filter=eye.example.filter if used is None else filters[used % len(filters)],
             exptime=exptime,
             start=(begin + event.seconds) / SECONDS_PER_DAY,
             mid=(begin + middle) / SECONDS_PER_DAY,
-            airmass=value_at(night.airmass, middle / 3600.0) if event.kind == "science" else eye.example.airmass,
         )
+        if event.kind != "science":
+            return frame
+        if night.airmass is not None:
+            return frame.replace(airmass=value_at(night.airmass, middle / 3600.0))
+        true = airmass(frame.ra, frame.dec, frame.mid, frame.site)
+        return frame.replace(airmass=true) if isfinite(true) else frame
 
     def _exposure(
         self, index: int, event: _Event, frame: Frame, pointing: Pointing, jitter: NDArray[np.float64]

@@ -139,7 +139,7 @@ class Simulation:
 
     @property
     def usual_night(self) -> Night:
-        """The night of this simulation, or a typical one: drift, changing seeing, thin clouds, rising airmass."""
+        """The night of this simulation, or a typical one: drift, changing seeing, thin clouds."""
         if self.night is not None:
             return self.night
         pixel = 1.0 / max(eye.view.scale for eye in self.eyes)  # of the finest eye
@@ -156,7 +156,6 @@ class Simulation:
             sky=8.0,
             gradient=(0.05, 0.0),
             transparency=lambda hours: 0.75 if 0.20 < hours < 0.25 else 1.0,
-            airmass=lambda hours: 1.1 + 0.4 * hours,
         )
 
     def field(

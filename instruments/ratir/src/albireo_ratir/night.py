@@ -69,7 +69,6 @@ def simulation(camera: RATIR) -> Simulation:
             dithers=((0, 0), (14, 7), (-10, 14), (7, -14), (-14, -7), (20, -3), (-4, 20), (-20, 4)),
             sky=3.0,
             transparency=lambda hours: 0.8 if 0.08 < hours < 0.10 else 1.0,
-            airmass=lambda hours: 1.05 + 0.2 * hours,
         ),
     )
 
