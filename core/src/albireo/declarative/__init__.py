@@ -258,11 +258,16 @@ class DeclarativeInstrument(Instrument):
 
     def filename(self, frame: Frame, number: int) -> str:
         """Name a raw file so that the rules of its kind hold: in the folder, or with the letters, that they ask for."""
-        rule = next((r for r in self.camera.kinds if (r.kind, r.variant) == (frame.kind, frame.variant)), None)
-        if rule is None or not rule.file or set("?[") & set(rule.file):
+        return self._filename(frame, number)
+
+    def _filename(self, frame: Frame, number: int) -> str:
+        """Name a file by the rules of the definition alone, whatever names a subclass gives."""
+        asked = (r.file for r in self.camera.kinds if (r.kind, r.variant) == (frame.kind, frame.variant))
+        pattern = next((file for file in asked if "*" in file and not set("?[") & set(file)), "")
+        if not pattern:
             return ""
         usual = f"{frame.kind}-{number:04d}.fits"
-        *folders, name = rule.file.split("/")
+        *folders, name = pattern.split("/")
         return "/".join([part.replace("*", "") or "night" for part in folders] + [_named_like(name, usual)])
 
     def example(self) -> Frame:
@@ -278,7 +283,7 @@ class DeclarativeInstrument(Instrument):
         camera, found = self.camera, []
         for number, cards in enumerate(camera.all_examples(), 1):
             name = f"{camera.name}-{number}.fits" if camera.more_examples else f"{camera.name}.fits"
-            path = Path(self.filename(Frame(name, kind="science"), number) or name).with_name(name)
+            path = Path(self._filename(Frame(name, kind="science"), number) or name)
             header = _header(cards)
             extensions = [(n, _header(cards | extra)) for n, extra in enumerate(camera.example_hdus, 1)]
             with warnings.catch_warnings():

@@ -55,7 +55,7 @@ def camera_definition(name: str, found: Survey) -> str:
         blocks.append(_amplifiers(found["amplifiers"]))
     identity = found["identity"]
     blocks.append(_said(identity) + (_table("identity", identity.rule) if identity.rule else ""))
-    blocks.append(_kinds(name, found))
+    blocks.append(_kinds(found))
     blocks.append(_frame(found))
     site = found["site"]
     blocks.append(_site(site) if site.rule else _said(site))
@@ -143,21 +143,20 @@ def _missing(found: Survey) -> list[str]:
 # --- parts of a definition --------------------------------------------------------------------------------------------
 
 
-def _kinds(name: str, found: Survey) -> str:
+def _kinds(found: Survey) -> str:
     finding = found["kind"]
     text = _comment("What a frame is: the first rule that fits.") + _said(finding)
     rules = list(finding.rule)
     catch_all = rules.pop() if rules and set(rules[-1]) == {"kind"} else None
-    if found.kinds.by_name:
-        text += _comment("The name of the example below, which no camera writes.")
-        text += _array("kinds", {"kind": "science", "file": f"{name}.fits"})
-        text += "".join(_array("kinds", rule) for rule in rules)
+    text += "".join(_array("kinds", rule) for rule in rules)
+    # A rule for one file tells nothing of the names of others: those of simulated nights need some of their own.
+    patterned = {rule["kind"] for rule in rules if "*" in rule.get("file", "")}
+    lone = [kind for kind in dict.fromkeys(rule["kind"] for rule in rules) if kind not in patterned]
+    if found.kinds.by_name and lone:
         text += _comment("Names in simulated nights.")
-        for kind in dict.fromkeys(rule["kind"] for rule in rules):
+        for kind in lone:
             variant = {k: v for rule in rules if rule["kind"] == kind for k, v in rule.items() if k == "variant"}
             text += _array("kinds", {"kind": kind, **variant, "file": f"{kind}-*"})
-    else:
-        text += "".join(_array("kinds", rule) for rule in rules)
     return text + (_array("kinds", catch_all) if catch_all else "")
 
 
