@@ -450,7 +450,7 @@ radius = 3
         "night.toml:3: [recipe]: albireo-nowhere>=2 is not installed: python -m pip install 'albireo-nowhere>=2'",
         "night.toml:5: [instrument]: there is no instrument 'plane-camera'; did you mean 'plain-camera'?",
         "night.toml:6: there is no table [dat]; did you mean 'data'?",
-        "night.toml:10: [[masters]] mean: kind 'falt' is none of bias, dark, flat, sky",
+        "night.toml:10: [[masters]] mean: kind 'falt' is none of bias, dark, flat, sky, fringe, illumination, bad",
         "night.toml:13: [[corrections]] overscan: there is no option 'ordre'; did you mean 'order'?",
         "night.toml:22: [[photometry]] aperture: option 'inner': input should be a valid number, not ['8']",
         "night.toml:25: [[photometry]]: 'use' is missing: it names the plugin; installed: aperture, everything, needy",
@@ -563,7 +563,7 @@ def test_requirements_are_checked(wrong):
         "night.toml:4: [recipe]: option 'requires': input should be a valid list, not 'albireo-core'"
     ]
     assert wrong(f'{CAMERA}[recipe]\nallow_missing = ["flats"]\n') == [
-        "night.toml:4: [recipe]: option 'allow_missing': 'flats' is no kind of master; kinds are bias, dark, flat, sky"
+        "night.toml:4: [recipe]: option 'allow_missing': 'flats' is no kind of master; kinds are bias, dark, flat, sky, fringe, illumination, bad"
     ]
 
 

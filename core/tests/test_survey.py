@@ -170,7 +170,7 @@ def test_gain_noise_saturation_and_dark_current_are_measured(found):
 
 
 def test_files_that_cannot_be_read_are_listed(found):
-    assert any(text.startswith("notes.fits was not read: is not a FITS file") for text in found.remarks)
+    assert any(text.startswith("notes.fits was not read: the file is not a FITS file") for text in found.remarks)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
-    "frames": ("Amplifier", "Frame", "FrameError", "Frames", "Section", "Tile", "iso_to_mjd", "mjd_to_iso"),
+    "frames": (
+        "JD_OF_MJD_ZERO",
+        "MASTER_KINDS",
+        "SECONDS_PER_DAY",
+        "Amplifier",
+        "Frame",
+        "FrameError",
+        "Frames",
+        "Section",
+        "Tile",
+        "iso_to_mjd",
+        "mjd_to_iso",
+    ),
     "exposures": ("group_by_overlap",),
     "sources": ("PSF", "Background", "Sources", "Transform"),
     "images": (
@@ -19,11 +31,13 @@ _HOMES = {
         "atomic_path",
         "flags_of",
         "image",
+        "planes_of",
         "raw_image",
         "read_image",
         "variance_of",
         "write_image",
     ),
+    "headers": ("tangent_wcs",),
     "pixels": ("read_pixels", "read_raw"),
     "pixelwise": ("Terms", "amplifier_plane", "apply_terms"),
     "curves": ("Ensemble",),
@@ -65,6 +79,9 @@ if TYPE_CHECKING:
     from albireo.definition import CameraDefinition as CameraDefinition
     from albireo.definition import load_definition as load_definition
     from albireo.exposures import group_by_overlap as group_by_overlap
+    from albireo.frames import JD_OF_MJD_ZERO as JD_OF_MJD_ZERO
+    from albireo.frames import MASTER_KINDS as MASTER_KINDS
+    from albireo.frames import SECONDS_PER_DAY as SECONDS_PER_DAY
     from albireo.frames import Amplifier as Amplifier
     from albireo.frames import Frame as Frame
     from albireo.frames import FrameError as FrameError
@@ -73,12 +90,14 @@ if TYPE_CHECKING:
     from albireo.frames import Tile as Tile
     from albireo.frames import iso_to_mjd as iso_to_mjd
     from albireo.frames import mjd_to_iso as mjd_to_iso
+    from albireo.headers import tangent_wcs as tangent_wcs
     from albireo.hookspecs import hookimpl as hookimpl
     from albireo.images import MASKED as MASKED
     from albireo.images import Flag as Flag
     from albireo.images import atomic_path as atomic_path
     from albireo.images import flags_of as flags_of
     from albireo.images import image as image
+    from albireo.images import planes_of as planes_of
     from albireo.images import raw_image as raw_image
     from albireo.images import read_image as read_image
     from albireo.images import variance_of as variance_of

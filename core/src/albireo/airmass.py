@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from math import asin, cos, degrees, isfinite, nan, radians, sin, tan
 
-__all__ = ["airmass"]
+__all__ = ["airmass", "sidereal_time"]
 
 MJD_J2000 = 51544.5
 DAYS_PER_YEAR = 365.25
@@ -44,6 +44,24 @@ def airmass(ra: float, dec: float, mjd: float, site: tuple[float, float, float] 
     return 1.0 / sin(radians(height + 244.0 / (165.0 + 47.0 * height**1.1)))
 
 
+def sidereal_time(mjd: float, longitude: float) -> float:
+    """Give the local mean sidereal time (Meeus 1998, *Astronomical Algorithms*, equation 12.4, leading terms).
+
+    Parameters
+    ----------
+    mjd : float
+        UTC as modified Julian date.
+    longitude : float
+        East, in degrees.
+
+    Returns
+    -------
+    float
+        Degrees, 0 to 360.
+    """
+    return (280.46061837 + 360.98564736629 * (mjd - MJD_J2000) + longitude) % 360.0
+
+
 def _altitude(ra: float, dec: float, mjd: float, longitude: float, latitude: float) -> float:
     """Altitude without refraction, in degrees."""
     days = mjd - MJD_J2000
@@ -52,8 +70,7 @@ def _altitude(ra: float, dec: float, mjd: float, longitude: float, latitude: flo
     slope = tan(radians(max(-89.9, min(89.9, dec))))
     now_ra = ra + years * (46.124 + 20.043 * sin(radians(ra)) * slope) / 3600.0
     now_dec = radians(dec + years * 20.043 * cos(radians(ra)) / 3600.0)
-    sidereal = 280.46061837 + 360.98564736629 * days
-    hour_angle = radians(sidereal + longitude - now_ra)
+    hour_angle = radians(sidereal_time(mjd, longitude) - now_ra)
     phi = radians(latitude)
     height = sin(phi) * sin(now_dec) + cos(phi) * cos(now_dec) * cos(hour_angle)
     return degrees(asin(max(-1.0, min(1.0, height))))

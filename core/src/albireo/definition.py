@@ -21,7 +21,7 @@ import tomli
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from albireo import expressions
-from albireo.frames import CALIBRATION_KINDS, FRAME_FIELDS, KINDS, Section, iso_to_mjd
+from albireo.frames import CALIBRATION_KINDS, FRAME_FIELDS, KINDS, MASTER_KINDS, Section, iso_to_mjd
 
 __all__ = [
     "AmplifierRule",
@@ -470,7 +470,9 @@ class CameraDefinition(_Rule):
     @field_validator("match")
     @classmethod
     def _attributes(cls, match: dict[str, tuple[str, ...]], info: ValidationInfo) -> dict[str, tuple[str, ...]]:
-        problems = [f"{kind!r} is no kind of frame{_nearest(kind, KINDS)}" for kind in match if kind not in KINDS]
+        problems = [
+            f"{kind!r} is no kind of master{_nearest(kind, MASTER_KINDS)}" for kind in match if kind not in MASTER_KINDS
+        ]
         settings = [f"setup.{name}" for name in info.data.get("setup", {})]
         for name in (name for names in match.values() for name in names):
             if name not in (*FRAME_FIELDS, *settings):

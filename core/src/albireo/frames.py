@@ -10,15 +10,20 @@ This module is the ground floor: it imports nothing of Albireo and nothing heavy
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from math import isfinite, nan
+from os import PathLike
+from pathlib import PurePath
 from typing import Any, overload
 
 __all__ = [
     "CALIBRATION_KINDS",
+    "JD_OF_MJD_ZERO",
     "KINDS",
+    "MASTER_KINDS",
+    "SECONDS_PER_DAY",
     "Amplifier",
     "Frame",
     "FrameError",
@@ -27,6 +32,7 @@ __all__ = [
     "Tile",
     "iso_to_mjd",
     "mjd_to_iso",
+    "told_of",
 ]
 
 KINDS = ("science", "bias", "dark", "flat", "sky", "other", "unknown")
@@ -34,9 +40,16 @@ KINDS = ("science", "bias", "dark", "flat", "sky", "other", "unknown")
 known kind that no reduction uses (focus, pointing, comparison lamp)."""
 
 CALIBRATION_KINDS = ("bias", "dark", "flat", "sky")
-"""The kinds that are combined into masters."""
+"""The kinds of frame that are taken to be combined into masters."""
+
+MASTER_KINDS = (*CALIBRATION_KINDS, "fringe", "illumination", "bad")
+"""The kinds of master: those of calibration frames, and those that are made from frames of other kinds. ``fringe`` is
+the interference pattern of the night sky, ``illumination`` what a flat leaves of the large-scale response, ``bad`` a
+map of bad pixels."""
 
 SECONDS_PER_DAY = 86400.0
+JD_OF_MJD_ZERO = 2400000.5
+"""Julian date at which the modified Julian date is zero."""
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _LEAP_SECOND = re.compile(r"(T\d\d:?\d\d:?)60")
 _SECTION = re.compile(r"^\s*\[\s*(-?\d+)\s*:\s*(-?\d+)\s*,\s*(-?\d+)\s*:\s*(-?\d+)\s*\]\s*$")
@@ -48,6 +61,21 @@ class FrameError(Exception):
     Raise it wherever one frame is at fault: an unreadable file, no stars to align, a value that is missing.
     The message is read by an observer: say what is wrong with this frame and what would be right.
     """
+
+
+def told_of(error: Exception, *paths: str | PathLike[str]) -> str:
+    """Say an error about a file where the file is named already: its bare name stands for its path.
+
+    Parameters
+    ----------
+    error : Exception
+    *paths : path
+        As the message may have it; the longest first.
+    """
+    text = str(error)
+    for path in paths:
+        text = text.replace(f"{path} ", "the file ").replace(str(path), PurePath(path).name)
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +126,22 @@ class Section:
     def part(self, inner: Section) -> Section:
         """Give the section that ``inner``, counted from the first pixel of this one, is of the whole image."""
         return Section(self.y0 + inner.y0, self.y0 + inner.y1, self.x0 + inner.x0, self.x0 + inner.x1)
+
+    def common(self, other: Section) -> Section | None:
+        """Give the pixels that both sections have; None if there are none."""
+        y0, y1 = max(self.y0, other.y0), min(self.y1, other.y1)
+        x0, x1 = max(self.x0, other.x0), min(self.x1, other.x1)
+        return Section(y0, y1, x0, x1) if y0 < y1 and x0 < x1 else None
+
+    @classmethod
+    def around(cls, sections: Sequence[Section]) -> Section:
+        """Give the smallest section that holds all of some."""
+        return cls(
+            min(s.y0 for s in sections),
+            max(s.y1 for s in sections),
+            min(s.x0 for s in sections),
+            max(s.x1 for s in sections),
+        )
 
     def within(self, shape: tuple[int, int]) -> bool:
         """Whether the section lies inside an image of this shape (rows, columns)."""
@@ -287,6 +331,16 @@ class Frame(_Record):
     def read_noise(self) -> float:
         """Read noise of the first amplifier in electrons; NaN if unknown."""
         return self.amplifiers[0].read_noise if self.amplifiers else nan
+
+    @property
+    def lit(self) -> Section:
+        """The light-sensitive part of the raw image: the smallest rectangle with the data of all amplifiers.
+
+        The whole image where the frame has no amplifier.
+        """
+        if not self.amplifiers:
+            return Section(0, self.shape[0], 0, self.shape[1])
+        return Section.around([amplifier.data for amplifier in self.amplifiers])
 
     @property
     def has_position(self) -> bool:

@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from albireo.frames import FrameError
 
@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.wcs import WCS
 
-__all__ = ["celestial_wcs", "identifying_header", "read_header", "sexagesimal", "walk_headers"]
+__all__ = [
+    "as_float",
+    "as_text",
+    "celestial_wcs",
+    "identifying_header",
+    "read_header",
+    "read_images",
+    "sexagesimal",
+    "tangent_wcs",
+    "walk_headers",
+]
 
 BLOCK = 2880
 _WCS_CARD = re.compile(
@@ -54,15 +64,51 @@ def read_header(path: str | Path, hdu: int | None = None) -> tuple[int, Header]:
     FrameError
         If the file is no FITS file, is truncated, or has no such image.
     """
+    return read_images(path, hdu)[1][0]
+
+
+def read_images(
+    path: str | Path, hdu: int | None = None, *, every: bool = False
+) -> tuple[Header | None, list[tuple[int, Header]]]:
+    """Read the headers of the images in a file, touching no pixel.
+
+    Parameters
+    ----------
+    path : path
+    hdu : int, optional
+        Index of the HDU; else the first that holds an image.
+    every : bool
+        All images in place of one.
+
+    Returns
+    -------
+    Header or None
+        The primary header, where it is not that of the first of these images.
+    list of (int, Header)
+        Index and header of each image; at least one.
+
+    Raises
+    ------
+    FrameError
+        If the file is no FITS file, is truncated, or has no such image.
+    """
+    primary: Header | None = None
+    images: list[tuple[int, Header]] = []
     count = 0
     for index, header, image in walk_headers(path):
         count = index + 1
+        if index == 0:
+            primary = header
         if index == hdu and not image:
             raise FrameError(f"HDU {hdu} of {path} holds no image; hdu = 'first' finds the one that does")
-        if image and hdu in (None, index):
-            return index, header
-    wanted = "no image" if hdu is None else f"no HDU {hdu}"
-    raise FrameError(f"{path} holds {wanted}; it has {count} HDU{'s' * (count != 1)}")
+        if image and (every or hdu in (None, index)):
+            images.append((index, header))
+            if not every:
+                break
+    if not images:
+        wanted = "no image" if hdu is None else f"no HDU {hdu}"
+        raise FrameError(f"{path} holds {wanted}; it has {count} HDU{'s' * (count != 1)}")
+    return (None if images[0][0] == 0 else primary), images
 
 
 def identifying_header(path: str | Path) -> Header:
@@ -75,14 +121,10 @@ def identifying_header(path: str | Path) -> Header:
     FrameError
         If the file is no FITS file, is truncated before its first image, or holds none.
     """
-    primary: Header | None = None
-    for index, header, image in walk_headers(path):
-        if image:
-            if primary is not None:
-                header.extend(primary, unique=True)
-            return header
-        primary = header if index == 0 else primary
-    raise FrameError(f"{path} holds no image")
+    primary, ((_, header),) = read_images(path)
+    if primary is not None:
+        header.extend(primary, unique=True)
+    return header
 
 
 def walk_headers(path: str | Path) -> Iterator[tuple[int, Header, bool]]:
@@ -159,6 +201,24 @@ def _image_header(header: Header) -> bool:
     return len(axes) >= 2 and math.prod(axes) > 0 and header.get("XTENSION", "IMAGE").strip() == "IMAGE"
 
 
+def as_float(value: Any) -> float | None:
+    """Read a number, also from a text and with a decimal comma; None if it is none or not finite."""
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(str(value).strip().replace(",", "."))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def as_text(value: Any) -> str:
+    """Write a value as text; a whole number without a fraction."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None else str(value)
+
+
 def sexagesimal(text: str) -> float | None:
     """Give the number that a text such as ``-02:11:07.1`` or ``08 24 50`` stands for; None if it is none."""
     match = _SEXAGESIMAL.fullmatch(text.strip())
@@ -167,6 +227,43 @@ def sexagesimal(text: str) -> float | None:
     sign, whole, minutes, seconds = match.groups()
     value = int(whole) + int(minutes) / 60.0 + float((seconds or "0").replace(",", ".")) / 3600.0
     return -value if sign == "-" else value
+
+
+def tangent_wcs(
+    ra: float, dec: float, x: float, y: float, scale: float, angle: float, name: str = "guess from the pointing"
+) -> WCS:
+    """Make celestial coordinates from a pointing: a gnomonic projection (TAN), north up and east left at angle zero.
+
+    The matrix is ``[[-s cos a, s sin a], [s sin a, s cos a]]``.
+
+    Parameters
+    ----------
+    ra, dec : float
+        Of the reference pixel, in degrees.
+    x, y : float
+        The reference pixel, counted from one.
+    scale : float
+        Arcsec per pixel.
+    angle : float
+        Of the y axis, from north through east, in degrees.
+    name : str
+        WCSNAME, by which coordinates that were not measured on stars can be told.
+    """
+    from astropy.wcs import WCS
+
+    step, turned = scale / 3600.0, math.radians(angle)
+    wcs = WCS(naxis=2)
+    wcs.wcs.name = name
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.crval = [ra, dec]
+    wcs.wcs.crpix = [x, y]
+    wcs.wcs.cd = [
+        [-step * math.cos(turned), step * math.sin(turned)],
+        [step * math.sin(turned), step * math.cos(turned)],
+    ]
+    wcs.wcs.set()
+    return wcs
 
 
 def celestial_wcs(header: Header) -> WCS | None:

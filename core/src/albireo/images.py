@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MASKED",
+    "PLANES",
     "Flag",
     "atomic_path",
     "flags_of",
     "image",
     "initial_variance",
+    "planes_of",
     "raw_image",
     "read_image",
     "variance_of",
@@ -70,12 +72,21 @@ MASKED = Flag.BAD | Flag.HOT | Flag.SATURATED | Flag.BLEED | Flag.COSMIC_RAY | F
 """The flags that mask a pixel."""
 
 
+PLANES = "PLANES"
+"""Where ``meta`` keeps further planes."""
+
+DIAGNOSTIC = ("COUNT", "REJECTED")
+"""Planes for people and for combining masters: how many values made a pixel, and how many were rejected. Corrections do
+without them."""
+
+
 def image(
     data: NDArray[Any],
     unit: str = "adu",
     *,
     variance: NDArray[Any] | None = None,
     flags: NDArray[np.uint16] | None = None,
+    planes: Mapping[str, NDArray[Any]] | None = None,
     meta: Mapping[str, Any] | None = None,
 ) -> CCDData:
     """Make an image that keeps the house rules; arrays of the right type are not copied.
@@ -89,6 +100,9 @@ def image(
         Same shape, in the unit squared.
     flags : ndarray of uint16, optional
         Same shape; bits of `Flag`. The mask is set where `MASKED` bits are.
+    planes : mapping of str to ndarray, optional
+        Further planes of the same shape, by the names of their extensions in a file: ``COUNT`` and ``REJECTED`` of a
+        master, or what its correction needs beside the data. `planes_of` gives them back.
     meta : mapping, optional
 
     Raises
@@ -99,7 +113,7 @@ def image(
     pixels = np.asarray(data, dtype=np.float32)
     if pixels.ndim != 2:
         raise ValueError(f"an image has two dimensions, these data have shape {pixels.shape}")
-    for name, plane in (("variance", variance), ("flags", flags)):
+    for name, plane in (("variance", variance), ("flags", flags), *(planes or {}).items()):
         if plane is not None and plane.shape != pixels.shape:
             raise ValueError(f"the {name} plane has shape {plane.shape}, the image {pixels.shape}")
     result = CCDData(
@@ -114,7 +128,15 @@ def image(
     )
     if flags is not None:
         result.flags = np.asarray(flags, dtype=np.uint16)
+    if planes:
+        result.meta[PLANES] = dict(planes)
     return result
+
+
+def planes_of(picture: CCDData) -> Mapping[str, NDArray[Any]]:
+    """Give the planes of an image beside data, variance and flags, by name."""
+    planes: Mapping[str, NDArray[Any]] = picture.meta.get(PLANES, {})
+    return planes
 
 
 def raw_image(pixels: NDArray[np.float32], saturation: float = np.nan) -> CCDData:
@@ -202,7 +224,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_image(path: str | Path, picture: CCDData, header: Mapping[str, Any] | None = None) -> Path:
-    """Write an image with its planes: data first, then extensions VARIANCE and FLAGS where they exist.
+    """Write an image with its planes: data first, then extensions VARIANCE, FLAGS and others where they exist.
 
     Parameters
     ----------
@@ -229,6 +251,7 @@ def write_image(path: str | Path, picture: CCDData, header: Mapping[str, Any] | 
         units.append(fits.ImageHDU(np.asarray(variance, dtype=np.float32), name="VARIANCE"))
     if picture.flags is not None or picture.mask is not None:
         units.append(fits.ImageHDU(flags_of(picture), name="FLAGS"))
+    units += [fits.ImageHDU(np.asarray(plane), name=name) for name, plane in planes_of(picture).items()]
     with atomic_path(path) as temporary:
         fits.HDUList(units).writeto(temporary, overwrite=True)
     return Path(path)
@@ -240,8 +263,14 @@ def _ascii(text: object) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in plain)
 
 
-def read_image(path: str | Path) -> CCDData:
+def read_image(path: str | Path, *, diagnostics: bool = True) -> CCDData:
     """Read what `write_image` wrote.
+
+    Parameters
+    ----------
+    path : path
+    diagnostics : bool
+        Whether to read the planes ``COUNT`` and ``REJECTED`` of a master too, which no correction needs.
 
     Raises
     ------
@@ -252,12 +281,14 @@ def read_image(path: str | Path) -> CCDData:
         header = hdus[0].header
         if hdus[0].data is None:
             raise OSError(f"{path} holds no image in its first HDU")
-        planes = {unit.name: unit.data for unit in hdus[1:] if unit.data is not None}
-        variance, flags = planes.get("VARIANCE"), planes.get("FLAGS")
+        units = {unit.name: unit for unit in hdus[1:] if diagnostics or unit.name not in DIAGNOSTIC}
+        planes = {name: unit.data for name, unit in units.items() if unit.data is not None}
+        variance, flags = planes.pop("VARIANCE", None), planes.pop("FLAGS", None)
         return image(
             hdus[0].data.astype(np.float32),
             str(header.get("BUNIT", "adu")),
             variance=None if variance is None else variance.astype(np.float32),
             flags=None if flags is None else flags.astype(np.uint16),
+            planes={name: plane.astype(plane.dtype.newbyteorder("=")) for name, plane in planes.items()},
             meta=header,
         )

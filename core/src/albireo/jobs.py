@@ -22,8 +22,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from albireo.frames import Frame, FrameError, Section
-from albireo.images import Flag, atomic_path, flags_of, image, read_image, variance_of, write_image
-from albireo.pixelwise import CROP_KEY, Terms, apply_terms
+from albireo.images import Flag, atomic_path, flags_of, image, planes_of, read_image, variance_of, write_image
+from albireo.pixelwise import CROP_KEY, REBIN_KEY, Terms, apply_terms
 from albireo.roles import (
     Aligner,
     BackgroundEstimator,
@@ -35,7 +35,7 @@ from albireo.roles import (
     Selector,
     Stage,
 )
-from albireo.sources import PSF, Sources, Transform
+from albireo.sources import PSF, Sources, Transform, relative_flux
 from albireo.tasks import DamagedProductError, FrameResult, FrameTask
 
 if TYPE_CHECKING:
@@ -127,8 +127,12 @@ def calibrate(
             else:
                 before = flush(picture, last=False)
                 picture = correction.correct(before, frame, masters)
-                if CROP_KEY in before.meta:  # where its pixels come from is not for the author of a method to carry
-                    picture.meta.setdefault(CROP_KEY, before.meta[CROP_KEY])
+                for key in (
+                    CROP_KEY,
+                    REBIN_KEY,
+                ):  # where its pixels come from is not for the author of a method to carry
+                    if key in before.meta:
+                        picture.meta.setdefault(key, before.meta[key])
     with stage_of("corrections"):
         return flush(picture, last=True)
 
@@ -142,7 +146,7 @@ def silent(frame: Frame) -> Frame:
 def _master(path: Path, key: str) -> CCDData:
     """Open a master once for each worker; ``key`` makes a new one known."""
     del key
-    return read_image(path)
+    return read_image(path, diagnostics=False)
 
 
 # --- products ---------------------------------------------------------------------------------------------------------
@@ -224,10 +228,20 @@ class FrameWork:
         if task.reduced is not None:
             cards = {"EXPTIME": task.frame.exptime, "FILTER": task.frame.filter, "OBJECT": task.frame.target}
             cards |= {"MJD-MID": task.frame.mid, "RAWFILE": Path(task.frame.path).name}
-            history = [f"{type(c).name}: {c}" for c in self.corrections]
             given = {k: v for k, v in cards.items() if v == v}
+            history = [*self._history(task), *picture.meta.get("HISTORY", ())]
             write_image(task.reduced, picture, {**given, "HISTORY": history})
         return picture
+
+    def _history(self, task: FrameTask) -> Iterator[str]:
+        """Say in a line each what was done to a frame, in order: the correction, its options, its master."""
+        masters = {kind: f"{path.name} ({key})" for kind, path, key in task.masters}
+        for correction in self.corrections:
+            if correction.master and correction.master not in masters:
+                yield f"{correction.name}: left out, there is no master {correction.master}"
+            else:
+                taken = f" with {masters[correction.master]}" if correction.master else ""
+                yield f"{correction.name}{taken} {correction}".rstrip()
 
     def _align(self, task: FrameTask, picture: CCDData, sky: Background | None) -> tuple[Transform, dict[str, float]]:
         sources = Sources.make([], [])
@@ -236,11 +250,14 @@ class FrameWork:
             with stage_of("finding", self.finder):
                 sources = self.finder.find(picture, sky)
         transform = Transform.identity()
+        star_flux = float("nan") if task.reference is not None else 1.0
         if task.reference is not None and self.aligner is not None:
             with stage_of("alignment", self.aligner):
                 if not len(sources):
                     raise FrameError("no star was found on this frame")
-                transform = self.aligner.align(sources, load_sources(task.reference))
+                reference = load_sources(task.reference)
+                transform = self.aligner.align(sources, reference)
+            star_flux = relative_flux(sources, reference, transform)
         psf = PSF.of(sources)
         left = Section.from_fits(picture.meta.get(CROP_KEY, "[1:1,1:1]"))
         saturated = (flags_of(picture) & np.uint16(Flag.SATURATED)) != 0
@@ -252,6 +269,8 @@ class FrameWork:
             "psf_stars": psf.stars if psf else 0,
             "sky": sky.median if sky else float("nan"),
             "sky_rms": sky.median_rms if sky else float("nan"),
+            "sky_gradient": sky.gradient if sky else float("nan"),
+            "star_flux": star_flux,
             "saturated": int(saturated.sum()),
             "dx": transform.shift[0],
             "dy": transform.shift[1],
@@ -261,6 +280,7 @@ class FrameWork:
             "matched": transform.matched,
             "crop_x": left.x0,
             "crop_y": left.y0,
+            "rebin": int(picture.meta.get(REBIN_KEY, 1)),
         }
         arrays: dict[str, Any] = {"matrix": transform.matrix}
         if task.keep_sources:
@@ -341,5 +361,6 @@ def with_meta(picture: CCDData, **meta: Any) -> CCDData:
         str(picture.unit or ""),
         variance=variance_of(picture),
         flags=flags_of(picture),
+        planes=planes_of(picture),
         meta={**dict(picture.meta), **meta},
     )

@@ -105,18 +105,12 @@ def read_raw(frame: Frame, region: Section | None = None) -> NDArray[np.float32]
         return read_pixels(frame.path, first.hdu, first.source.part(wanted))
     raw = np.full(wanted.shape, np.nan, dtype=np.float32)
     for tile in frame.tiles:
-        common = _overlap(tile.target, wanted)
+        common = tile.target.common(wanted)
         if common is not None:
             place = Section(common.y0 - wanted.y0, common.y1 - wanted.y0, common.x0 - wanted.x0, common.x1 - wanted.x0)
             counts = read_pixels(frame.path, tile.hdu, _source(tile, common))
             raw[place.slices] = counts[:: -1 if tile.flip_y else 1, :: -1 if tile.flip_x else 1]
     return raw
-
-
-def _overlap(first: Section, second: Section) -> Section | None:
-    y0, y1 = max(first.y0, second.y0), min(first.y1, second.y1)
-    x0, x1 = max(first.x0, second.x0), min(first.x1, second.x1)
-    return Section(y0, y1, x0, x1) if y0 < y1 and x0 < x1 else None
 
 
 def _source(tile: Tile, part: Section) -> Section:

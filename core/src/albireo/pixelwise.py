@@ -46,6 +46,9 @@ enough to make the calls of numpy not count."""
 CROP_KEY = "CROPSEC"
 """Where ``meta`` remembers which part of the raw image is left, as a FITS section."""
 
+REBIN_KEY = "REBIN"
+"""Where ``meta`` remembers how many raw pixels on a side make a pixel, if more than one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -80,6 +83,8 @@ class Terms:
         Bits of `Flag` to add.
     unit : str, optional
         The unit from here on.
+    note : str
+        What was found of this frame, such as the level of its overscan, for the header of the calibrated image.
     """
 
     crop: Section | None = None
@@ -94,6 +99,7 @@ class Terms:
     divide_variance: Plane = 0.0
     flags: NDArray[np.uint16] | None = None
     unit: str | None = None
+    note: str = ""
 
     @property
     def starts_noise(self) -> bool:
@@ -210,6 +216,8 @@ def apply_terms(picture: CCDData, frame: Frame, terms: Sequence[Terms], *, last:
                 bits[~mark] |= np.uint16(Flag.NO_DATA)
     unit = next((term.unit for term in reversed(terms) if term.unit), str(picture.unit))
     meta = dict(picture.meta) if crop is None else {**picture.meta, CROP_KEY: crop.to_fits()}
+    if notes := [term.note for term in terms if term.note]:
+        meta["HISTORY"] = [*meta.get("HISTORY", ()), *notes]
     return image(out, unit, variance=out_variance, flags=out_flags, meta=meta)
 
 

@@ -23,8 +23,8 @@ from albireo.roles import Correction
 __all__ = ["Fate", "FieldPlan", "MasterPlan", "Plan", "PlanError", "find_frame", "make_plan", "share_targets"]
 
 MATCH_WORDS = {"setup": "readout set-up", "shape": "image size"}
-EXTRA_KEYS = {"dark": ("exptime", "variant"), "flat": ("variant",), "bias": ("variant",), "sky": ("variant",)}
-"""What frames of one master share beyond what the instrument matches."""
+FILTERED = ("flat", "sky", "fringe", "illumination")
+"""Kinds of master that are made for one filter."""
 
 
 class PlanError(Exception):
@@ -143,13 +143,14 @@ class _Planner:
     def __init__(self, recipe: Recipe, frames: Frames, dropped: Sequence[tuple[Frame, Fate]]) -> None:
         self.recipe, self.frames, self.dropped = recipe, frames, dropped
         self.result = Plan(warnings=list(recipe.warnings))
-        self.groups: dict[str, list[Frames]] = {}
+        self.groups: dict[str, dict[tuple[object, ...], list[Frames]]] = {}
         self.made: dict[tuple[str, ...], MasterPlan] = {}
         self.missing: dict[str, list[str]] = {}
-        built = {builder.kind for builder in recipe.masters}
-        for kind in built:
-            names = (*recipe.instrument.match(kind), *EXTRA_KEYS.get(kind, ()))
-            self.groups[kind] = list(frames.where(kind=kind).sorted("start").by(*dict.fromkeys(names)).values())
+        self.names: set[str] = set()
+        for builder in recipe.masters:
+            wanted = Frames(frame for frame in frames if builder.wants(frame)).sorted("start")
+            alike = wanted.by(*recipe.instrument.match(builder.kind))
+            self.groups[builder.kind] = {facts: list(builder.split(group)) for facts, group in alike.items()}
 
     def plan(self) -> Plan:
         science = self.frames.where(kind="science").sorted("start")
@@ -173,7 +174,7 @@ class _Planner:
             group: Frames | None = None
             reason = ""
             if kind:
-                matching = [g for g in self.groups.get(kind, []) if self._matches(kind, frame, g[0])]
+                matching = self._matching(kind, frame)
                 if matching:
                     group, reason = correction.choose(frame, matching)
                 else:
@@ -187,12 +188,13 @@ class _Planner:
                 self.result.warnings.append(complaint)
         return chosen
 
-    def _matches(self, kind: str, frame: Frame, calibration: Frame) -> bool:
-        names = self.recipe.instrument.match(kind)
-        return all(frame.fact(name) == calibration.fact(name) for name in names)
+    def _matching(self, kind: str, frame: Frame) -> list[Frames]:
+        """Groups of calibration frames that share what the instrument says they must; unknown facts match nothing."""
+        facts = tuple(frame.fact(name) for name in self.recipe.instrument.match(kind))
+        return [] if any(fact != fact for fact in facts) else self.groups.get(kind, {}).get(facts, [])
 
     def _why_none(self, kind: str, frame: Frame) -> str:
-        groups = self.groups.get(kind, [])
+        groups = [group for parts in self.groups.get(kind, {}).values() for group in parts]
         wanted = [n for n in self.recipe.instrument.match(kind) if n != "instrument"]
         facts = ", ".join(f"{_word(n)} {_shown(frame.fact(n))}" for n in wanted if frame.fact(n))
         text = f"there is no master {kind} for {facts or 'these frames'}"
@@ -230,17 +232,17 @@ class _Planner:
             before.append(correction)
         middle = group[len(group) // 2]
         needs = {k: master for k, (master, _) in self._masters_for(middle, before).items()}
-        master = MasterPlan(self._name(kind, group[0]), kind, group, tuple(before), needs)
+        master = MasterPlan(self._name(kind, group), kind, group, tuple(before), needs)
         self.made[key] = master
         self.result.masters.append(master)
         return master
 
-    def _name(self, kind: str, frame: Frame) -> str:
-        parts = [kind, frame.variant, frame.detector, frame.filter if kind in ("flat", "sky") else ""]
-        if kind == "dark" and isfinite(frame.exptime):
-            parts.append(f"{frame.exptime:g}s")
-        name = safe_name("-".join(part for part in parts if part))
-        return unique_name(name, {master.name for master in self.result.masters})
+    def _name(self, kind: str, group: Frames) -> str:
+        parts = [kind, group[0].variant, group[0].detector, group[0].filter if kind in FILTERED else ""]
+        times = set(group.values("exptime"))
+        if kind == "dark" and len(times) == 1 and isfinite(time := times.pop()):
+            parts.append(f"{time:g}s")
+        return unique_name(safe_name("-".join(part for part in parts if part)), self.names)
 
     def _check_noise(self, science: Frames) -> None:
         """Error bars need gain and read noise; say so before any pixel is read."""
@@ -281,13 +283,14 @@ class _Planner:
     def _unused(self) -> None:
         taken = {f.name for master in self.result.masters for f in master.frames}
         taken |= {f.name for f in self.frames.where(kind="science")}
-        built, wanted = set(self.groups), {correction.master for correction in self.recipe.corrections}
+        wanted = {correction.master for correction in self.recipe.corrections}
         for frame in self.frames:
             if frame.name in taken:
                 continue
-            if frame.kind in built and frame.kind not in wanted:
-                reason = f"no correction of the recipe uses a master {frame.kind}"
-            elif frame.kind in built:
+            makes = {builder.kind for builder in self.recipe.masters if builder.wants(frame)}
+            if makes and not makes & wanted:
+                reason = f"no correction of the recipe uses a master {', '.join(sorted(makes))}"
+            elif makes:
                 reason = self._why_unused(frame)
             elif frame.kind in CALIBRATION_KINDS:
                 reason = f"the recipe has no [[masters]] for the kind {frame.kind}"

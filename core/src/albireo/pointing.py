@@ -108,10 +108,7 @@ def _chord(a: tuple[float, float, float], b: tuple[float, float, float]) -> floa
 
 def _side(frame: Frame) -> float:
     """Smaller side of the light-sensitive image in degrees; NaN if it is not known."""
-    lit = [amplifier.data for amplifier in frame.amplifiers]
-    rows = max(s.y1 for s in lit) - min(s.y0 for s in lit) if lit else frame.shape[0]
-    columns = max(s.x1 for s in lit) - min(s.x0 for s in lit) if lit else frame.shape[1]
-    return min(rows, columns) * frame.scale / 3600.0
+    return min(frame.lit.shape) * frame.scale / 3600.0
 
 
 def _apart(one: Frame, other: Frame) -> tuple[bool, float]:

@@ -211,10 +211,8 @@ class Instrument(Stage):
 
     def match(self, kind: str) -> tuple[str, ...]:
         """Which attributes of `Frame` a master of this kind must share with the frame it is used for."""
-        return {
-            "flat": ("instrument", "detector", "shape", "setup", "filter"),
-            "sky": ("instrument", "detector", "shape", "setup", "filter"),
-        }.get(kind, ("instrument", "detector", "shape", "setup"))
+        common = ("instrument", "detector", "shape", "setup")
+        return (*common, "filter") if kind in ("flat", "sky", "fringe", "illumination") else common
 
     def wcs(self, frame: Frame) -> WCS | None:
         """Celestial coordinates of the raw image from its header; None if there are none to trust."""
@@ -245,11 +243,19 @@ class Selection:
 
 
 class Selector(Stage):
-    """Decides which frames take part, from header facts and from what it measured on the raw pixels.
+    """Decides which frames take part: from header facts, from raw pixels, or from the reduced frames.
 
-    A selector that needs pixels overrides `wants` and `measure`; measuring runs in the workers, once for each frame,
-    and is remembered between runs.
+    A selector that needs raw pixels overrides `wants` and `measure`; measuring runs in the workers, once for each
+    frame, and is remembered between runs. One that sets `judges_results` is asked after the science frames were
+    reduced; what it drops then makes no light curves and no stacks.
+
+    Class attributes
+    ----------------
+    judges_results : bool
+        Whether it decides by what the reduction measured (the numbers of the table of frames) instead of before it.
     """
+
+    judges_results: ClassVar[bool] = False
 
     def wants(self, frame: Frame) -> bool:
         """Whether this frame must be measured before `select`."""
@@ -268,8 +274,13 @@ class Selector(Stage):
         frames : Frames
             Those that are left after the selectors before this one.
         measured : mapping
-            What `measure` gave, by the name of the frame.
+            What `measure` gave, by the name of the frame; for a selector that judges results the numbers of the table
+            of frames.
         """
+
+    def rescue(self, frames: Frames) -> Mapping[str, str]:
+        """Say which frames must stay whatever this or another selector says, by name, with the reason."""
+        return {}
 
 
 # --- masters ----------------------------------------------------------------------------------------------------------
@@ -329,7 +340,35 @@ class Stack(Sequence["CCDData"]):
 class MasterBuilder(Stage):
     """Combines many calibration frames into one."""
 
-    kind: str = Field(description="Which frames to combine: bias, dark, flat or sky.")
+    kind: str = Field(description="Which kind of master to make, as corrections ask for it: bias, dark, flat or sky.")
+
+    def wants(self, frame: Frame) -> bool:
+        """Whether this frame may become part of a master; by default those of the same kind."""
+        return frame.kind == self.kind
+
+    def split(self, frames: Frames) -> Iterable[Frames]:
+        """Split frames that agree in what their camera matches masters by into those that make one master each.
+
+        By default variants do not mix, and darks of different exposure times do not. Groups may share frames.
+
+        Parameters
+        ----------
+        frames : Frames
+            In order of time.
+        """
+        return frames.by(*(("exptime", "variant") if self.kind == "dark" else ("variant",))).values()
+
+    def comparable(self, frames: Frames, others: Frames) -> bool:
+        """Whether masters of these and of those frames, both of one night, should be held against each other."""
+        return False
+
+    def compare(self, master: CCDData, other: CCDData) -> str:
+        """Hold a new master against another of its kind from the same detector, and say what a person should know.
+
+        The other is one of the same night where `comparable` asks for it, or the one before it in a library. Both have
+        ``meta`` as in their files: EXPTIME, CCD-TEMP, NFRAMES, and what `build` noted. Empty if nothing is to be said.
+        """
+        return ""
 
     @abstractmethod
     def build(self, stack: Stack) -> CCDData:
@@ -340,7 +379,8 @@ class MasterBuilder(Stage):
         CCDData
             With the shape and unit of the stack (a flat or sky is dimensionless, around one), the variance of the
             result, and `Flag.NO_DATA` where no frame had a value. ``meta`` may hold what the report should say: numbers
-            and texts under keys of at most eight characters, and ``HISTORY`` lines.
+            and texts under keys of at most eight characters, and ``HISTORY`` lines. Planes beside it, such as the
+            number of values of each pixel, go with `albireo.image` as ``planes``.
 
         Raises
         ------

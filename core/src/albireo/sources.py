@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PSF", "Background", "Sources", "Transform"]
+__all__ = ["PSF", "Background", "Sources", "Transform", "Window", "relative_flux"]
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
@@ -184,6 +184,61 @@ class Transform:
         return float(self.matrix[0, 2]), float(self.matrix[1, 2])
 
 
+@dataclass(frozen=True)
+class Window:
+    """Where a calibrated image lies in its raw image: cut at a corner, and perhaps binned.
+
+    Attributes
+    ----------
+    x0, y0 : float
+        The first pixel of the raw image that is left.
+    rebin : int
+        How many raw pixels on a side make one of the calibrated image.
+    """
+
+    x0: float = 0.0
+    y0: float = 0.0
+    rebin: int = 1
+
+    def from_raw(self, x: float, y: float) -> tuple[float, float]:
+        """Give the place in the calibrated image of a place in the raw image."""
+        return (x - self.x0 + 0.5) / self.rebin - 0.5, (y - self.y0 + 0.5) / self.rebin - 0.5
+
+
+def relative_flux(sources: Sources, reference: Sources, transform: Transform, brightest: int = 100) -> float:
+    """Tell how bright the stars of one image are against the same stars of another.
+
+    Parameters
+    ----------
+    sources, reference : Sources
+        With fluxes.
+    transform : Transform
+        From the reference to the image.
+    brightest : int
+        How many of the brightest unflagged stars of the reference to look for.
+
+    Returns
+    -------
+    float
+        Median ratio of the fluxes of stars that lie within half a width of each other; NaN if there are none.
+    """
+    good = reference[(reference.flags == 0) & (reference.flux > 0)]
+    stars = good[np.argsort(-good.flux, kind="stable")[:brightest]]
+    seen = sources[(sources.flags == 0) & np.isfinite(sources.flux)]
+    if not (len(stars) and len(seen)):
+        return float("nan")
+    x, y = transform(stars.x, stars.y)
+    widths = seen.fwhm[np.isfinite(seen.fwhm)]
+    reach = max(1.5, 0.5 * float(np.median(widths)) if len(widths) else 0.0)
+    ratios = []
+    for column, row, flux in zip(x, y, stars.flux, strict=True):
+        distance = (seen.x - column) ** 2 + (seen.y - row) ** 2
+        nearest = int(np.argmin(distance))
+        if distance[nearest] <= reach**2:
+            ratios.append(seen.flux[nearest] / flux)
+    return float(np.median(ratios)) if ratios else float("nan")
+
+
 @dataclass(frozen=True, eq=False)
 class Background:
     """Sky level and its noise, in the unit of the image.
@@ -200,6 +255,13 @@ class Background:
     rms: NDArray[np.float32]
     median: float
     median_rms: float
+
+    @property
+    def gradient(self) -> float:
+        """How much the level differs over the image: from its 5th to its 95th percentile."""
+        sample = self.level[:: max(1, self.level.shape[0] // 64), :: max(1, self.level.shape[1] // 64)]
+        low, high = np.nanpercentile(sample, (5.0, 95.0))
+        return float(high - low)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bjd_tdb"]
 
-MJD_ZERO = 2400000.5
-
 
 def bjd_tdb(
     mjd_utc: ArrayLike, ra: float, dec: float, site: tuple[float, float, float] | None = None

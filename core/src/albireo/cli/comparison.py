@@ -23,9 +23,6 @@ NEAR = 3.0
 BRIGHT = 50.0
 """Signal to noise from which the centre of a star is known to a twentieth of a pixel or so."""
 
-WHOLE = 2.0
-"""Widths of a star from its centre to the edge of an image that shows it whole."""
-
 MAD_SIGMA = 1.4826
 """Standard deviation over median absolute deviation, of a normal distribution."""
 
@@ -150,9 +147,8 @@ def _lines(band: _Band, results: Results, variable: Variable) -> Iterator[Line]:
     apertures = np.asarray(table["aperture"], dtype=float)  # NaN of a method that has none
     same = np.isnan(apertures) if np.isnan(aperture) else np.abs(apertures - aperture) < 0.01
     rows = table[same & (_texts(table["method"]) == band.stars["method"][0])]
-    cut = _cut(band, rows)
-    yield _positions(band, rows, cut)
-    yield from _fluxes(band, rows, cut)
+    yield _positions(band, rows)
+    yield from _fluxes(band, rows)
     yield _scatter(band.stars)
     if any(from_edge(exposure, band.shape)[variable.star] > 0 for exposure in band.science.values()):
         yield _amplitude(band, variable)
@@ -180,32 +176,23 @@ def _matched(rows: Table, exposures: dict[str, Exposure]) -> Iterator[tuple[Expo
         yield exposure, part, star, distance[np.arange(len(star)), star]
 
 
-def _cut(band: _Band, rows: Table) -> NDArray[np.int64]:
-    """Stars that the edge cuts in one of the frames; that may have been the reference, with their centres off."""
-    cut: set[int] = set()
-    for exposure, _, star, distance in _matched(rows, band.science):
-        outer = from_edge(exposure, band.shape)[star] < WHOLE * exposure.profile.fwhm
-        cut.update(star[outer & (distance < NEAR)].tolist())
-    return np.array(sorted(cut), dtype=np.int64)
-
-
-def _positions(band: _Band, rows: Table, cut: NDArray[np.int64]) -> Line:
+def _positions(band: _Band, rows: Table) -> Line:
     """Compare where the catalogue's stars are said to be with where they were; centres of faint stars are noisy."""
     found = []
-    for _, part, star, distance in _matched(rows, band.science):
+    for _, part, _, distance in _matched(rows, band.science):
         bright = np.asarray(part["flux"]) > BRIGHT * np.asarray(part["flux_err"])
-        found.append(distance[bright & (distance < NEAR) & ~np.isin(star, cut)])
+        found.append(distance[bright & (distance < NEAR)])
     errors = np.concatenate(found)
     rms = float(np.sqrt(np.mean(errors**2))) if errors.size else np.nan
     return Line("position of stars", "0 pixel", f"{rms:.3f} pixel rms", rms < 0.1)
 
 
-def _fluxes(band: _Band, rows: Table, cut: NDArray[np.int64]) -> Iterator[Line]:
+def _fluxes(band: _Band, rows: Table) -> Iterator[Line]:
     """Compare electrons, after the share of light inside the aperture, which is one number for each frame."""
     pulls, ratios, stars, shares = [], [], [], []
     for exposure, part, star, distance in _matched(rows, band.science):
         flux, error = np.asarray(part["flux"]), np.asarray(part["flux_err"])
-        good = (distance < NEAR) & np.isfinite(flux) & (np.asarray(part["flags"]) == 0) & ~np.isin(star, cut)
+        good = (distance < NEAR) & np.isfinite(flux) & (np.asarray(part["flags"]) == 0)
         if not good.any():
             continue
         true = exposure.electrons[star[good]]

@@ -22,8 +22,9 @@ from albireo.airmass import airmass
 from albireo.declarative.cards import Cards, agrees
 from albireo.declarative.reading import Image, Reading
 from albireo.definition import CameraDefinition, load_definition
+from albireo.exposures import group_by_overlap
 from albireo.frames import Frame, FrameError, Frames, Section
-from albireo.headers import celestial_wcs, read_header, walk_headers
+from albireo.headers import celestial_wcs, read_header, read_images
 from albireo.roles import Instrument
 
 if TYPE_CHECKING:
@@ -165,24 +166,7 @@ class DeclarativeInstrument(Instrument):
         """Give the primary header, where it is not that of the image, and the images that the definition speaks of."""
         camera = self.camera
         several = camera.hdu == "each" or any(rule.hdu is not None for rule in camera.amplifiers)
-        primary: Header | None = None
-        images: list[Image] = []
-        count = 0
-        for index, header, image in walk_headers(path):
-            count = index + 1
-            if index == 0:
-                primary = header
-            wanted = several or self._hdu in (None, index)
-            if image and wanted:
-                images.append((index, header))
-                if not several:
-                    break
-            elif index == self._hdu:
-                raise FrameError(f"HDU {index} of {path} holds no image; hdu = 'first' finds the one that does")
-        if not images:
-            wanted_hdu = "no image" if self._hdu is None else f"no HDU {self._hdu}"
-            raise FrameError(f"{path} holds {wanted_hdu}; it has {count} HDU{'s' * (count != 1)}")
-        return (None if images[0][0] == 0 else primary), images
+        return read_images(path, None if several else self._hdu, every=several)
 
     def _read(self, path: Path, primary: Header | None, images: Sequence[Image]) -> tuple[Frame, ...]:
         groups = [[image] for image in images] if self.camera.hdu == "each" else [images]
@@ -214,8 +198,6 @@ class DeclarativeInstrument(Instrument):
         """Give frames whose exposures overlap one id, where the definition says that detectors expose at once."""
         if not self.camera.simultaneous:
             return frames
-        from albireo.exposures import group_by_overlap
-
         return group_by_overlap(frames)
 
     def read(self, frame: Frame, region: Section | None = None) -> CCDData:
@@ -292,6 +274,8 @@ class DeclarativeInstrument(Instrument):
         return found
 
     def _example_cards(self, frame: Frame) -> dict[str, Any]:
+        if not self.camera.more_examples:
+            return self.camera.example
         examples = self._examples()
         fits = (cards for cards, frames in examples if any(f.detector == frame.detector for f in frames))
         return next(fits, examples[0][0])

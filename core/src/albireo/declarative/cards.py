@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from math import isfinite
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from albireo.headers import as_float, as_text
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
     from albireo.definition import Condition
 
-__all__ = ["Cards", "agrees", "as_float", "as_text", "named", "quoted", "same"]
+__all__ = ["Cards", "agrees", "file_facts", "matched", "named", "quoted", "same"]
 
 
 class Cards:
@@ -46,6 +48,11 @@ class Cards:
             if value is not None:
                 return value
         return default
+
+    def number(self, *keys: str, default: float = nan) -> float:
+        """Give the first of some cards that holds a finite number, also one written as text."""
+        numbers = (as_float(self.get(key)) for key in keys)
+        return next((number for number in numbers if number is not None), default)
 
     def __contains__(self, key: str) -> bool:
         return self.get(key) is not None
@@ -82,24 +89,6 @@ def _cleaned(value: Any) -> Any:
 def file_facts(path: Path, hdu: int, shape: tuple[int, int]) -> dict[str, str | Callable[[], str]]:
     """Give the facts that are known before any card is read."""
     return {"file": path.name, "folder": path.parent.name, "hdu": str(hdu), "size": f"{shape[1]}x{shape[0]}"}
-
-
-def as_float(value: Any) -> float | None:
-    """Read a number, also from a text and with a decimal comma; None if it is none or not finite."""
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(str(value).strip().replace(",", "."))
-    except ValueError:
-        return None
-    return number if isfinite(number) else None
-
-
-def as_text(value: Any) -> str:
-    """Write a value as text; a whole number without a fraction."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None else str(value)
 
 
 def matched(pattern: str, text: str) -> str | None:

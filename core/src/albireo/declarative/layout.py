@@ -92,21 +92,21 @@ def mosaic(channels: list[Channel]) -> Mosaic:
     first = channels[0]
     if all(c.hdu == first.hdu and c.place is None for c in channels):
         lit = [c.data for c in channels]
-        box = _around(lit)
+        box = Section.around(lit)
         if _area(box) == sum(map(_area, lit)):  # in one piece already
             return Mosaic(first.image, (), tuple((c.data, c.overscan) for c in channels))
     places = _places(channels)
     for index, place in enumerate(places):
         for other, there in zip(channels[:index], places[:index], strict=True):
-            if place.y0 < there.y1 and there.y0 < place.y1 and place.x0 < there.x1 and there.x0 < place.x1:
+            if place.common(there) is not None:
                 raise FrameError(f"{channels[index].name} and {other.name} read the same pixels of the detector")
     lit_tiles = [
         Tile(c.hdu, c.image, c.data, place, c.flip_y, c.flip_x) for c, place in zip(channels, places, strict=True)
     ]
-    box = _around(places)
+    box = Section.around(places)
     strips = _strips(channels, places, box)
     dark_tiles = [strip for strip in strips if strip is not None]
-    whole = _around([box, *(tile.target for tile in dark_tiles)])
+    whole = Section.around([box, *(tile.target for tile in dark_tiles)])
     sections = tuple(
         (place, None if strip is None else strip.target) for place, strip in zip(places, strips, strict=True)
     )
@@ -117,20 +117,11 @@ def _area(section: Section) -> int:
     return section.shape[0] * section.shape[1]
 
 
-def _around(sections: list[Section]) -> Section:
-    return Section(
-        min(s.y0 for s in sections),
-        max(s.y1 for s in sections),
-        min(s.x0 for s in sections),
-        max(s.x1 for s in sections),
-    )
-
-
 def _places(channels: list[Channel]) -> list[Section]:
     """Give where each amplifier's lit pixels lie in the image, from pixel (0, 0) on."""
     if any(c.place is None for c in channels):
         return _closed_up([c.data for c in channels])
-    starts = _around([c.place for c in channels if c.place is not None])
+    starts = Section.around([c.place for c in channels if c.place is not None])
     places = []
     for channel in channels:
         assert channel.place is not None

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from albireo.declarative.cards import (
     Cards,
     agrees,
-    as_float,
-    as_text,
     file_facts,
     matched,
     named,
@@ -37,17 +35,16 @@ from albireo.definition import (
     Text,
 )
 from albireo.expressions import evaluate
-from albireo.frames import SECONDS_PER_DAY, Amplifier, Frame, FrameError, Section, Tile, iso_to_mjd
-from albireo.headers import sexagesimal
+from albireo.frames import JD_OF_MJD_ZERO, SECONDS_PER_DAY, Amplifier, Frame, FrameError, Section, Tile, iso_to_mjd
+from albireo.headers import as_float, as_text, sexagesimal
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
     from albireo.definition import _Occasion
 
-__all__ = ["JD_OF_MJD_ZERO", "UNIX_OF_MJD_ZERO", "ZERO_CELSIUS", "Image", "Reading", "Wishes"]
+__all__ = ["UNIX_OF_MJD_ZERO", "ZERO_CELSIUS", "Image", "Reading", "Wishes"]
 
-JD_OF_MJD_ZERO = 2400000.5
 UNIX_OF_MJD_ZERO = 40587.0  # MJD of 1970-01-01
 ZERO_CELSIUS = 273.15  # K
 

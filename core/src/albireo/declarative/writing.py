@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from math import asin, degrees, isfinite
 from typing import TYPE_CHECKING, Any
 
-from albireo.declarative.cards import as_float
-from albireo.declarative.reading import JD_OF_MJD_ZERO, SECONDS, UNIX_OF_MJD_ZERO, ZERO_CELSIUS
+from albireo.declarative.reading import SECONDS, UNIX_OF_MJD_ZERO, ZERO_CELSIUS
 from albireo.definition import FACTS
-from albireo.frames import SECONDS_PER_DAY, Frame, Section, Tile, mjd_to_iso
+from albireo.frames import JD_OF_MJD_ZERO, SECONDS_PER_DAY, Frame, Section, Tile, mjd_to_iso
+from albireo.headers import as_float
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from albireo.frames import SECONDS_PER_DAY, Frame, FrameError, Section, mjd_to_iso
+from albireo.frames import SECONDS_PER_DAY, Frame, FrameError, Section, mjd_to_iso, told_of
 from albireo.headers import identifying_header
 from albireo.images import Flag, flags_of, variance_of
 from albireo.inspection.roundtrip import differences, same_place, write_blank
@@ -143,10 +143,7 @@ def _attempt(aspect: str, path: Path, check: Callable[[], Sequence[str]], which:
 
 
 def _said(error: Exception, path: Path) -> str:
-    text = " ".join(str(error).split())
-    text = (
-        text.replace(f"{path.resolve()} ", "the file ").replace(f"{path} ", "the file ").replace(str(path), path.name)
-    )
+    text = " ".join(told_of(error, path.resolve(), path).split())
     return text if isinstance(error, FrameError) else f"the camera raised {type(error).__name__}: {text}"
 
 

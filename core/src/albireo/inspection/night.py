@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from albireo.frames import FrameError, Frames
+from albireo.frames import FrameError, Frames, told_of
 from albireo.headers import identifying_header
 from albireo.roles import Instrument
 from albireo.run.ingest import ingest
@@ -83,7 +83,7 @@ def _shares(files: Sequence[Path], base: Path, cameras: Sequence[Instrument], fo
         try:
             header = identifying_header(path)
         except FrameError as error:
-            found.failed[name] = str(error).replace(f"{path} ", "the file ").replace(str(path), path.name)
+            found.failed[name] = told_of(error, path)
             continue
         owners = [number for number, camera in enumerate(cameras) if camera.owns(header, path)]
         if not owners:

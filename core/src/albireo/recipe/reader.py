@@ -16,7 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
-from albireo.frames import CALIBRATION_KINDS
+from albireo.frames import MASTER_KINDS
 from albireo.recipe.checked import Problem, Recipe, RecipeError
 from albireo.recipe.tables import CatalogueOptions, DataOptions, OutputOptions, RecipeOptions, Table, Target
 from albireo.registry import Registry, RegistryError
@@ -240,8 +240,8 @@ class Reader:
         made: set[str] = set()
         for builder, row in zip(stages["masters"], self.rows["masters"], strict=True):
             path: KeyPath = ("masters", row, "kind")
-            if builder.kind not in CALIBRATION_KINDS:
-                text = f"kind {builder.kind!r} is none of {', '.join(CALIBRATION_KINDS)}"
+            if builder.kind not in MASTER_KINDS:
+                text = f"kind {builder.kind!r} is none of {', '.join(MASTER_KINDS)}"
                 self._problem(text, path, f"[[masters]] {builder.name}")
             elif builder.kind in made:
                 self._problem(f"two [[masters]] combine the kind {builder.kind!r}", path)

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from albireo.frames import CALIBRATION_KINDS
+from albireo.frames import MASTER_KINDS
 from albireo.headers import sexagesimal
 
 __all__ = ["CatalogueOptions", "DataOptions", "OutputOptions", "Place", "RecipeOptions", "Table", "Target"]
@@ -47,8 +47,8 @@ class RecipeOptions(Table):
     @classmethod
     def _kinds(cls, kinds: list[str]) -> list[str]:
         for kind in kinds:
-            if kind not in CALIBRATION_KINDS:
-                raise ValueError(f"{kind!r} is no kind of master; kinds are {', '.join(CALIBRATION_KINDS)}")
+            if kind not in MASTER_KINDS:
+                raise ValueError(f"{kind!r} is no kind of master; kinds are {', '.join(MASTER_KINDS)}")
         return kinds
 
 

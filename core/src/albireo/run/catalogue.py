@@ -22,7 +22,7 @@ from albireo.run.folder import RunError
 from albireo.run.science import work_on
 from albireo.run.starlist import StarList, View, good_stars
 from albireo.run.state import FieldState, RunState
-from albireo.sources import Transform
+from albireo.sources import Transform, Window
 from albireo.store import key_of, stage_key
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class _Eye:
 
     state: FieldState
     view: View
-    crop: tuple[float, float]
+    window: Window
     stars: StarList = field(init=False)
     number: int = field(init=False)
 
@@ -165,7 +165,7 @@ class _Sky:
         shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
         found = load_sources(state.reference_product)
         view = View(found, numbers["fwhm"], numbers["sky_rms"], shape, Transform.identity())
-        return _Eye(state, view, (numbers["crop_x"], numbers["crop_y"]))
+        return _Eye(state, view, _window(numbers))
 
     def _name(self, eye: _Eye) -> str:
         """Name a camera by its detector, or by its field where that does not tell it from the others."""
@@ -252,8 +252,8 @@ class _Sky:
             frame, state = frames[spot.frame]
             for number, eye in enumerate(eyes):
                 if eye.state is state:
-                    transform, crop = self._lies(frame, eye)
-                    x, y = transform.inverse()(spot.x - crop[0], spot.y - crop[1])
+                    transform, window = self._lies(frame, eye)
+                    x, y = transform.inverse()(*window.from_raw(spot.x, spot.y))
                     return number, float(x), float(y)
             return None
         places = []
@@ -262,7 +262,7 @@ class _Sky:
             wcs = self.run.recipe.instrument.wcs(eye.state.reference)
             if wcs is not None:
                 x, y = wcs.all_world2pix([[spot.ra, spot.dec]], 0, quiet=True)[0]
-                places.append((number, float(x) - eye.crop[0], float(y) - eye.crop[1]))
+                places.append((number, *eye.window.from_raw(float(x), float(y))))
         inside = [place for place in places if eyes[place[0]].view.holds(np.array(place[1]), np.array(place[2]))]
         return next(iter([*inside, *places]), None)
 
@@ -299,12 +299,12 @@ class _Sky:
             "Give its pixels in a frame of that field."
         )
 
-    def _lies(self, frame: Frame, eye: _Eye) -> tuple[Transform, tuple[float, float]]:
+    def _lies(self, frame: Frame, eye: _Eye) -> tuple[Transform, Window]:
         """Say how a frame lies on the reference of its field, aligning it if need be, and in its raw image."""
         from albireo.jobs import load_arrays
 
         if eye.state.reference is not None and frame.name == eye.state.reference.name:
-            return Transform.identity(), eye.crop
+            return Transform.identity(), eye.window
         task = replace(self.run.frame_task(frame, eye.state), catalogue=None, measured=None, reduced=None)
         if not task.aligned.exists():
             for outcome in work_on(self.run, [task]):
@@ -315,7 +315,12 @@ class _Sky:
                         "Give its pixels in another frame."
                     )
         arrays, numbers = load_arrays(task.aligned)
-        return Transform(arrays["matrix"]), (numbers["crop_x"], numbers["crop_y"])
+        return Transform(arrays["matrix"]), _window(numbers)
+
+
+def _window(numbers: Mapping[str, float]) -> Window:
+    """Say where a calibrated image lies in its raw image."""
+    return Window(numbers["crop_x"], numbers["crop_y"], int(numbers["rebin"]))
 
 
 def _named_places(target: Target) -> list[tuple[Place, str]]:

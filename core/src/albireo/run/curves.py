@@ -13,12 +13,11 @@ import numpy as np
 
 from albireo.curves import Ensemble
 from albireo.exposures import unique_name
-from albireo.frames import FrameError
+from albireo.frames import JD_OF_MJD_ZERO, FrameError
 from albireo.plan import safe_name
 from albireo.run.files import UNITS, write_ecsv
 from albireo.run.measurements import Measurements
 from albireo.run.state import RunState
-from albireo.times import MJD_ZERO
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -253,7 +252,7 @@ def _ensembles(run: RunState, part: Measurements) -> Iterator[Ensemble]:
     for name in dict.fromkeys(filters.tolist()):
         rows = filters == name
         barycentric = bool(known[rows].all())
-        mids = np.array([f.mid for f in part.frames])[rows] + MJD_ZERO
+        mids = np.array([f.mid for f in part.frames])[rows] + JD_OF_MJD_ZERO
         for method, columns in part.methods:
             aperture = columns["aperture"][rows]
             preset = part.state.comparisons

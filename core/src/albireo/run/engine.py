@@ -21,7 +21,7 @@ from albireo.run.ingest import Ingested, ingest, raw_files
 from albireo.run.masters import build_masters
 from albireo.run.outputs import outputs_key, up_to_date, write_outputs
 from albireo.run.science import process_frames
-from albireo.run.select import select
+from albireo.run.select import decide, judge, rescued, select
 from albireo.run.state import RunState, Watch
 from albireo.store import Index
 
@@ -77,13 +77,13 @@ def plan_run(recipe: Recipe, data: Path | None = None) -> tuple[Plan, Frames]:
         night = ingest(_files(recipe, root, None), root, recipe.instrument, index)
     frames, fates = night.frames, dict(night.fates)
     warnings = []
+    saved = rescued(recipe.selectors, frames)
     for selector in recipe.selectors:
-        if any(selector.wants(frame) for frame in frames):
+        if selector.judges_results or any(selector.wants(frame) for frame in frames):
             warnings.append(f"selection by {selector.name!r} looks at pixels: it is decided when the recipe runs")
             continue
-        selection = selector.select(frames, {})
-        frames = selection.kept
-        fates |= {name: Fate("dropped", f"select {selector.name}", why) for name, why in selection.dropped.items()}
+        frames, dropped, _ = decide(selector, frames, {}, saved)
+        fates |= {name: Fate("dropped", f"select {selector.name}", why) for name, why in dropped.items()}
     plan = make_plan(recipe, frames, _left_out(night, fates))
     plan.fates |= fates
     plan.warnings += [*warnings, *_without_place(recipe, plan)]
@@ -154,6 +154,7 @@ def _run(run: RunState) -> RunOutcome:
         find_fields(run)
     with run.timed("frames"):
         pending = process_frames(run)
+    judge(run)
     key = outputs_key(run)
     changed = bool(pending) or not up_to_date(run, key)
     if changed:

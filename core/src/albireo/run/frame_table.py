@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["frames_table"]
 
-NUMBERS = ("dx", "dy", "rotation", "scale", "align_rms", "matched", "fwhm", "elongation", "sky", "sky_rms", "sources")
+NUMBERS = (
+    *("dx", "dy", "rotation", "scale", "align_rms", "matched", "fwhm", "elongation", "sky", "sky_rms", "sky_gradient"),
+    *("star_flux", "sources"),
+)
 INTEGERS = ("matched", "sources", "saturated")
 
 
@@ -53,7 +56,7 @@ def frames_table(run: RunState) -> Table:
                 "setup": " ".join(f"{k}={v}" for k, v in frame.setup),
                 "fate": fate.fate,
                 "stage": fate.stage,
-                "reason": fate.reason,
+                "reason": fate.reason or run.rescued.get(frame.name, ""),
                 "masters": masters.get(frame.name, ""),
                 "notes": "; ".join(frame.notes),
                 **_frame_numbers(run.numbers.get(frame.name, {})),

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from albireo.frames import Frame, FrameError, Frames
+from albireo.frames import Frame, FrameError, Frames, told_of
 from albireo.plan import Fate
 from albireo.recipe import DataOptions
 from albireo.roles import Instrument
@@ -131,8 +131,7 @@ def _read(path: Path, instrument: Instrument) -> tuple[list[Frame], str]:
             return [], f"another camera wrote it: it does not look like {instrument.name}"
         return list(instrument.frames(path)), ""
     except (FrameError, OSError) as error:
-        told = str(error).removeprefix(f"{path}: ")
-        return [], told.replace(f"{path} ", "the file ").replace(str(path), path.name)
+        return [], told_of(error, path).removeprefix(f"{path.name}: ")
 
 
 def _name(name: str, frame: Frame, siblings: Sequence[Frame]) -> str:

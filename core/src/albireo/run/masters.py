@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from albireo.frames import FrameError, Frames
-from albireo.plan import Fate, MasterPlan
+from albireo.plan import FILTERED, Fate, MasterPlan
 from albireo.roles import MasterBuilder
 from albireo.run.folder import RunError
 from albireo.run.state import RunState
@@ -42,11 +42,15 @@ def build_masters(run: RunState) -> None:
         path = run.master_path(master)
         if not run.index.has(key):
             note = _find(path, key, master) or _build(run, master, builder, key, path)
-            run.index.save_product(key, path, note)
+            run.index.save_product(key, path, {**note, "remarks": _remarks(run, master, builder)})
+        for remark in run.index.note(key)["remarks"]:
+            run.warn(remark)
         for name, reason in run.index.note(key)["lost"].items():
-            run.left_out(name, Fate("failed", f"master {master.kind}", reason))
+            if name not in {frame.name for frame in run.plan.science}:
+                run.left_out(name, Fate("failed", f"master {master.kind}", reason))
         for frame in master.frames:
-            run.fates.setdefault(frame.name, Fate("used", "", f"in master {master.name}"))
+            if frame.kind != "science":  # what becomes of those is for the reduction to say
+                run.fates.setdefault(frame.name, Fate("used", "", f"in master {master.name}"))
         run.watch.advance()
 
 
@@ -93,6 +97,25 @@ def _build(run: RunState, master: MasterPlan, builder: MasterBuilder, key: str, 
     return {"lost": stack.lost, "meta": _plain_cards(built.meta)}
 
 
+def _remarks(run: RunState, master: MasterPlan, builder: MasterBuilder) -> list[str]:
+    """Hold a master against those of this night, made before it, that its builder wants to see beside it."""
+    from albireo.images import read_image
+
+    facts = run.recipe.instrument.match(master.kind)
+    earlier = run.plan.masters[: run.plan.masters.index(master)]
+    beside = [
+        run.master_path(other)
+        for other in earlier
+        if other.kind == master.kind
+        and all(other.frames[0].fact(name) == master.frames[0].fact(name) for name in facts)
+        and builder.comparable(master.frames, other.frames)
+    ]
+    if not beside:
+        return []
+    picture = read_image(run.master_path(master))
+    return [text for path in beside if (text := builder.compare(picture, read_image(path)))]
+
+
 def _cards(kind: str, frames: Frames, history: str | Iterable[str]) -> dict[str, Any]:
     """Say in the header of a master what it was made from."""
     first = frames[0]
@@ -101,7 +124,7 @@ def _cards(kind: str, frames: Frames, history: str | Iterable[str]) -> dict[str,
     if len(exptimes) == 1 and (exptime := exptimes.pop()) == exptime:
         cards["EXPTIME"] = exptime
     texts = {"INSTRUME": first.instrument, "DETECTOR": first.detector}
-    if kind in ("flat", "sky"):
+    if kind in FILTERED:
         texts["FILTER"] = first.filter
     cards |= {name: text for name, text in texts.items() if text}
     degrees = [f.temperature for f in frames if f.temperature == f.temperature]

@@ -110,8 +110,7 @@ def check_targets(run: RunState, measured: Sequence[Measurements]) -> None:
 
 def _where(x: NDArray[np.float64], y: NDArray[np.float64], frame: Frame) -> str:
     """Say where a target lay, for one that could not be measured."""
-    height = max(a.data.y1 for a in frame.amplifiers) - min(a.data.y0 for a in frame.amplifiers)
-    width = max(a.data.x1 for a in frame.amplifiers) - min(a.data.x0 for a in frame.amplifiers)
+    height, width = frame.lit.shape
     inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
     spans = [f"{name} {np.nanmin(values):.0f} to {np.nanmax(values):.0f}" for name, values in (("x", x), ("y", y))]
     side = "inside" if inside.any() else "outside"

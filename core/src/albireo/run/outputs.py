@@ -8,6 +8,7 @@ from pathlib import Path
 from albireo.registry import Registry
 from albireo.results import Results
 from albireo.roles import Report
+from albireo.run.science import load_numbers
 from albireo.run.state import RunState
 from albireo.store import key_of, stage_key
 
@@ -39,15 +40,11 @@ def up_to_date(run: RunState, key: str) -> bool:
 
 def write_outputs(run: RunState, key: str) -> None:
     """Write tables, curves and reports, and remember them."""
-    from albireo.jobs import load_arrays
     from albireo.run.tables import write_tables
 
     # Until the last of them is written, they are neither the old ones nor the new.
     run.index.forget(run.out / "run.json")
-    for state in run.fields:
-        for frame in state.plan.frames:
-            if run.fates[frame.name].fate == "used" and frame.name not in run.numbers:
-                _, run.numbers[frame.name] = load_arrays(run.frame_task(frame, state).aligned)
+    load_numbers(run)
     with run.timed("tables"):
         run.watch.stage("writing tables and curves", 1)
         files = write_tables(run)

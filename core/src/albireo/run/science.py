@@ -9,7 +9,7 @@ from albireo.roles import Outcome
 from albireo.run.state import FieldState, RunState
 from albireo.tasks import FrameResult, FrameTask
 
-__all__ = ["process_frames", "work_on"]
+__all__ = ["load_numbers", "process_frames", "work_on"]
 
 
 def process_frames(run: RunState) -> int:
@@ -43,6 +43,16 @@ def process_frames(run: RunState) -> int:
             _used(run, task)
         run.watch.advance()
     return len(tasks)
+
+
+def load_numbers(run: RunState) -> None:
+    """Bring to mind what was measured of every frame that is used, also in earlier runs."""
+    from albireo.jobs import load_arrays
+
+    for state in run.fields:
+        for frame in state.plan.frames:
+            if run.fates[frame.name].fate == "used" and frame.name not in run.numbers:
+                _, run.numbers[frame.name] = load_arrays(run.frame_task(frame, state).aligned)
 
 
 def work_on(run: RunState, tasks: Sequence[FrameTask]) -> Iterator[Outcome[FrameResult]]:

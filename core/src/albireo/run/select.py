@@ -1,30 +1,95 @@
-"""Which frames take part: selectors in order, with what they measure on raw pixels."""
+"""Which frames take part: selectors in order, before the reduction and after it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from albireo.frames import Frame, Frames
 from albireo.plan import Fate
 from albireo.roles import Selector
+from albireo.run.science import load_numbers
 from albireo.run.state import RunState
 from albireo.store import key_of, stage_key
 
-__all__ = ["select"]
+__all__ = ["decide", "judge", "rescued", "select"]
 
 
 def select(run: RunState) -> Frames:
     """Give the frames that every selector keeps; the others get their fate."""
     frames = run.night.frames
+    saved = rescued(run.recipe.selectors, frames)
     for selector in run.recipe.selectors:
+        if selector.judges_results:
+            continue
         wanted = [f for f in frames if selector.wants(f)]
         measured = _measure(run, selector, wanted)
         lost = {f.name for f in wanted} - measured.keys()
-        selection = selector.select(Frames(f for f in frames if f.name not in lost), measured)
-        for name, reason in selection.dropped.items():
-            run.left_out(name, Fate("dropped", f"select {selector.name}", reason))
-        frames = selection.kept
+        frames = Frames(f for f in frames if f.name not in lost)
+        frames = _decided(run, selector, frames, measured, saved)
     return frames
+
+
+def judge(run: RunState) -> None:
+    """Let selectors decide by what the reduction found; what they drop makes no light curves."""
+    selectors = [selector for selector in run.recipe.selectors if selector.judges_results]
+    if not selectors:
+        return
+    load_numbers(run)
+    frames = Frames(frame for frame in run.plan.science if run.fates[frame.name].fate == "used")
+    saved = rescued(run.recipe.selectors, frames)
+    for selector in selectors:
+        kept = _decided(run, selector, frames, {f.name: run.numbers[f.name] for f in frames}, saved)
+        for frame in frames:
+            if frame not in kept:
+                run.measured.pop(frame.name, None)
+        frames = kept
+
+
+def rescued(selectors: Iterable[Selector], frames: Frames) -> dict[str, str]:
+    """Collect the frames that some selector wants to stay whatever the others say, with the reasons."""
+    saved: dict[str, str] = {}
+    for selector in selectors:
+        saved |= selector.rescue(frames)
+    return saved
+
+
+def decide(
+    selector: Selector, frames: Frames, measured: Mapping[str, Mapping[str, float]], saved: Mapping[str, str]
+) -> tuple[Frames, dict[str, str], dict[str, str]]:
+    """Ask one selector.
+
+    Returns
+    -------
+    Frames
+        Those that stay, in the order they came.
+    dict
+        Why each of the others is dropped, by name.
+    dict
+        Which frames stay only because they are rescued, by name, with what speaks for it and against it.
+    """
+    selection = selector.select(frames, measured)
+    dropped = {name: reason for name, reason in selection.dropped.items() if name not in saved}
+    kept = Frames(frame for frame in frames if frame in selection.kept or frame.name in saved)
+    against = {
+        name: f"{saved[name]}, although {selector.name} says: {reason}"
+        for name, reason in selection.dropped.items()
+        if name in saved
+    }
+    return kept, dropped, against
+
+
+def _decided(
+    run: RunState,
+    selector: Selector,
+    frames: Frames,
+    measured: Mapping[str, Mapping[str, float]],
+    saved: Mapping[str, str],
+) -> Frames:
+    kept, dropped, against = decide(selector, frames, measured, saved)
+    for name, reason in dropped.items():
+        run.left_out(name, Fate("dropped", f"select {selector.name}", reason))
+    run.rescued |= against
+    return kept
 
 
 def _measure(run: RunState, selector: Selector, wanted: Sequence[Frame]) -> dict[str, dict[str, float]]:

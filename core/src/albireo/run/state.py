@@ -97,6 +97,8 @@ class RunState:
     fields : list of FieldState
     master_keys : dict of str to str
         Key of each master, by its name.
+    rescued : dict of str to str
+        Frames that a selector would have dropped and another wanted to stay, by name, with both reasons.
     problems : list of str
         Those among the warnings that tell of something the recipe asks for and that could not be made: a report,
         curves, a target.
@@ -118,6 +120,7 @@ class RunState:
     measured: dict[str, Path] = field(default_factory=dict)
     fields: list[FieldState] = field(default_factory=list)
     master_keys: dict[str, str] = field(default_factory=dict)
+    rescued: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     _found_keys: dict[str, str] = field(default_factory=dict)
 

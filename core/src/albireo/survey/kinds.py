@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from albireo.headers import as_float
 from albireo.survey.findings import GIVE, Certainty, Finding, plural
 from albireo.survey.looks import Look, Looks
-from albireo.survey.samples import Sample, Samples, as_number
+from albireo.survey.samples import Sample, Samples
 
 __all__ = ["Kind", "Sorted", "kind_of_words", "sort_kinds"]
 
@@ -268,7 +269,7 @@ def _by_pixels(samples: Samples, looks: Looks, partial: list[_Way], others: tupl
     key = next((k for k in EXPOSURE_CARDS if samples.coverage(k) == 1.0), "")
     kinds = {name: kind.kind for name, kind in hints.items()}
     for sample in samples:
-        time = as_number(sample.cards.get(key))
+        time = as_float(sample.cards.get(key))
         if sample.name not in kinds and time is not None and time < SHORTEST and key:
             kinds[sample.name] = "bias"
     if any(kind == "bias" and name not in hints for name, kind in kinds.items()):

@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from albireo.frames import SECONDS_PER_DAY, iso_to_mjd
-from albireo.headers import sexagesimal
+from albireo.airmass import sidereal_time
+from albireo.frames import JD_OF_MJD_ZERO, SECONDS_PER_DAY, iso_to_mjd
+from albireo.headers import as_float, as_text, sexagesimal
 from albireo.survey.findings import GIVE, Certainty, Finding, plural
-from albireo.survey.samples import Samples, as_number, as_text
+from albireo.survey.samples import Samples
 
-__all__ = ["Clock", "find_middle", "find_start", "sidereal_of", "sidereal_time"]
+__all__ = ["Clock", "find_middle", "find_start", "sidereal_of"]
 
 FIRST, LAST = 42000.0, 88000.0
 """MJD of the years 1973 and 2099: dates of electronic detectors."""
 
-JD_ZERO = 2400000.5
 SIDEREAL_DAY = 0.99726957
 """In solar days."""
 
@@ -160,7 +160,7 @@ def sidereal_of(samples: Samples) -> np.ndarray:
         sidereal = []
         for value in values:
             hours = sexagesimal(str(value)) if value is not None else None
-            number = as_number(value)
+            number = as_float(value)
             # Plain numbers are degrees or hours; twenty-four hours are not enough to tell, so ask the comment.
             if hours is None and number is not None:
                 hours = number / 15.0 if number > 24.0 or "deg" in samples.comment(key) else number
@@ -170,24 +170,6 @@ def sidereal_of(samples: Samples) -> np.ndarray:
         if known.size and known.max() > 0 and (np.ptp(known) > 0 or len(samples) == 1):
             return array
     return np.full(len(samples), nan)
-
-
-def sidereal_time(mjd: float, longitude: float) -> float:
-    """Give the local mean sidereal time (Meeus 1998, *Astronomical Algorithms*, equation 12.4, leading terms).
-
-    Parameters
-    ----------
-    mjd : float
-        UTC as modified Julian date.
-    longitude : float
-        East, in degrees.
-
-    Returns
-    -------
-    float
-        Degrees, 0 to 360.
-    """
-    return (280.46061837 + 360.98564736629 * (mjd - 51544.5) + longitude) % 360.0
 
 
 def _hours_off(samples: Samples, mjd: np.ndarray, longitude: float) -> float:
@@ -223,7 +205,7 @@ def _clocks(samples: Samples) -> tuple[list[Clock], list[str]]:
             continue
         if not (key in _NAMES or re.search(r"DATE|UT|MJD|^JD|START", key)):
             continue
-        if key in _NAMES and told and all(as_number(text) == 0 for text in told):
+        if key in _NAMES and told and all(as_float(text) == 0 for text in told):
             refused.append(f"{key}: 0 in all files")
         for form, mjd in _readings(samples, key):
             rule: Any = key if form == "iso" else {"keyword": key, "format": form}
@@ -276,8 +258,8 @@ def _readings(samples: Samples, key: str) -> list[tuple[str, np.ndarray]]:
     texts = [value for value in values if isinstance(value, str)]
     if texts:
         forms.append(("iso", np.array([_iso(value) if isinstance(value, str) else nan for value in values])))
-    numbers = [nan if (n := as_number(value)) is None else n for value in values]
-    forms += [("mjd", np.array(numbers)), ("jd", np.array(numbers) - JD_ZERO)]
+    numbers = [nan if (n := as_float(value)) is None else n for value in values]
+    forms += [("mjd", np.array(numbers)), ("jd", np.array(numbers) - JD_OF_MJD_ZERO)]
     readings = []
     for form, mjd in forms:
         with np.errstate(invalid="ignore"):

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from albireo.airmass import airmass
-from albireo.headers import sexagesimal
+from albireo.airmass import airmass, sidereal_time
+from albireo.headers import as_float, sexagesimal
 from albireo.survey.findings import GIVE, Certainty, Finding, plural
-from albireo.survey.moments import sidereal_of, sidereal_time
-from albireo.survey.samples import Sample, Samples, as_number
+from albireo.survey.moments import sidereal_of
+from albireo.survey.samples import Sample, Samples
 
 __all__ = ["Site", "find_pointing", "find_site"]
 
@@ -62,7 +62,7 @@ class Site:
 
 def _angle(value: Any) -> float | None:
     text = sexagesimal(str(value)) if isinstance(value, str) else None
-    return as_number(value) if text is None else text
+    return as_float(value) if text is None else text
 
 
 def find_site(samples: Samples) -> tuple[Finding, Site]:
@@ -81,7 +81,7 @@ def find_site(samples: Samples) -> tuple[Finding, Site]:
             angle = _angle(value)
             telescope = name == "height" and re.search(r"axis|telescope alt|\bdeg", samples.comment(key))
             if angle is not None and low <= angle <= high and angle != 0.0 and not telescope:
-                found[name] = (key, angle, as_number(value) is None)
+                found[name] = (key, angle, as_float(value) is None)
                 break
     if len(found) < 3:
         missing = [name for name in ("longitude", "latitude", "height") if name not in found]

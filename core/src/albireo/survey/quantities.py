@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from albireo.declarative.reading import ZERO_CELSIUS
 from albireo.frames import SECONDS_PER_DAY
-from albireo.headers import celestial_wcs
+from albireo.headers import as_float, celestial_wcs
 from albireo.survey.findings import GIVE, Certainty, Finding, plural
-from albireo.survey.samples import Sample, Samples, as_number
+from albireo.survey.samples import Sample, Samples
 
 __all__ = [
     "card_number",
@@ -125,7 +126,7 @@ def find_filter(samples: Samples, light: Sequence[Sample]) -> Finding:
         values = sorted({text for text in lit.texts(key) if text})
         if not values or max(map(len, values)) > 24 or len(values) > max(6, len(lit) // 2):
             continue
-        plain = all(as_number(value) is not None for value in values)
+        plain = all(as_float(value) is not None for value in values)
         score = 10.0 * lit.coverage(key) + samples.coverage(key) + (5.0 - 0.1 * _FILTER.index(key) if named else 0.0)
         score -= 6.0 * plain + 3.0 * bool(re.search(r"position|number|status|\bid\b|focus|time", lit.comment(key)))
         score -= 4.0 * all(_GENERIC.fullmatch(value) for value in values)
@@ -175,7 +176,7 @@ def find_temperature(samples: Samples) -> Finding:
             continue
         kelvin = "kelvin" in comment or "[k]" in comment or min(n for n in numbers) > 60.0
         unknown = sorted({n for n in numbers if kelvin and n <= 0.0})
-        real = [n - 273.15 if kelvin else n for n in numbers if n not in unknown]
+        real = [n - ZERO_CELSIUS if kelvin else n for n in numbers if n not in unknown]
         if not real or not all(-220.0 < value < 45.0 for value in real):
             refused.append(f"{key}: {min(numbers):g} to {max(numbers):g}")
             continue
@@ -284,7 +285,7 @@ def _binning_card(samples: Samples, setup: Mapping[str, Any]) -> str:
 
 
 def _first_number(value: Any) -> float:
-    number = as_number(re.split(r"[\sx,]", str(value), maxsplit=1)[0])
+    number = as_float(re.split(r"[\sx,]", str(value), maxsplit=1)[0])
     return 1.0 if number is None or number <= 0 else number
 
 

@@ -15,14 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from albireo.frames import FrameError
-from albireo.headers import walk_headers
+from albireo.frames import FrameError, told_of
+from albireo.headers import as_float, as_text, walk_headers
 from albireo.survey.findings import plural
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["Sample", "Samples", "SurveyError", "as_number", "as_text", "read_samples"]
+__all__ = ["Sample", "Samples", "SurveyError", "read_samples"]
 
 _FITS = re.compile(r".+\.(fits?|fts)(\.fz|\.gz)?|.+\.fz", re.IGNORECASE)
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|[A-Z0-9_-]+( [A-Z0-9_-]+)+")
@@ -122,7 +122,7 @@ class Samples:
 
     def numbers(self, key: str) -> list[float | None]:
         """Give a card as numbers; None where it is none."""
-        return [as_number(value) for value in self.values(key)]
+        return [as_float(value) for value in self.values(key)]
 
     def texts(self, key: str) -> list[str]:
         """Give a card as texts; empty where it has no value."""
@@ -175,7 +175,7 @@ def read_samples(folder: Path) -> Samples:
         try:
             files.append(_read(path, name))
         except (FrameError, OSError) as error:
-            unread.append((name, str(error).replace(f"{path} ", "").replace(str(path), path.name)))
+            unread.append((name, told_of(error, path)))
     if not files:
         told = f"; none of {plural(len(paths), 'file')} can be read, the first: {unread[0][1]}" if unread else ""
         raise SurveyError(
@@ -255,21 +255,3 @@ def _converter(header: Header) -> float:
         return float("inf")
     top = 2.0 ** (bits - 1) - 1 if bits > 8 else 255.0
     return float(top * float(header.get("BSCALE", 1.0)) + float(header.get("BZERO", 0.0)))
-
-
-def as_number(value: Any) -> float | None:
-    """Give a card as a number, texts such as ``060.00`` too; None if it is none."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        number = float(str(value).strip().replace(",", "."))
-    except ValueError:
-        return None
-    return number if abs(number) < float("inf") else None
-
-
-def as_text(value: Any) -> str:
-    """Give a card as text; a whole number without a point."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None else str(value)

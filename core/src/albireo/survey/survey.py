@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from albireo.declarative.reading import ZERO_CELSIUS
 from albireo.frames import SECONDS_PER_DAY, Section
+from albireo.headers import as_text
 from albireo.survey.detector import (
     Channel,
     Measured,
@@ -47,7 +49,7 @@ from albireo.survey.quantities import (
     find_temperature,
     several_chips,
 )
-from albireo.survey.samples import Sample, Samples, SurveyError, as_text, read_samples
+from albireo.survey.samples import Sample, Samples, SurveyError, read_samples
 
 __all__ = ["Survey", "survey"]
 
@@ -220,7 +222,7 @@ def _cards(samples: Samples, kinds: Sorted, science: Sequence[Sample]) -> _Told:
     begun = dict(zip(names, mjd.tolist(), strict=True))
     kelvin = isinstance(temperature.rule, dict) and temperature.rule.get("unit") == "K"
     degrees = samples.numbers(_keyword(temperature.rule))
-    celsius = [None if value is None else value - 273.15 * kelvin for value in degrees]
+    celsius = [None if value is None else value - ZERO_CELSIUS * kelvin for value in degrees]
     return _Told(
         tuple(findings),
         colour,

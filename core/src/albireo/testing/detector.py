@@ -327,8 +327,7 @@ def lit_window(frame: Frame) -> Section:
     """
     if not frame.amplifiers:
         raise ValueError(f"frame {frame.name!r} cannot be simulated: it has no amplifiers")
-    data = [amplifier.data for amplifier in frame.amplifiers]
-    return Section(min(s.y0 for s in data), max(s.y1 for s in data), min(s.x0 for s in data), max(s.x1 for s in data))
+    return frame.lit
 
 
 def _linear(counts: float, coefficients: tuple[float, ...]) -> float:

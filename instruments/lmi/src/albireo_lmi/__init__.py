@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from albireo import Cards, DeclarativeInstrument, Frame, FrameError, Instrument, hookimpl
 from albireo_lmi.chips import chip_at
-from albireo_lmi.pointing import believable, number, pointing_wcs
+from albireo_lmi.pointing import believable, pointing_wcs
 from albireo_lmi.sections import full_frame_sections
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class LMI(DeclarativeInstrument, name="lmi"):
             note = f"the chip is {chip} by its date: the header has no DETECTOR"
             setup = tuple((name, chip if name == "chip" else setting) for name, setting in frame.setup)
             frame = frame.replace(setup=setup, notes=(*frame.notes, note) if chip else frame.notes)
-        amplifiers = number(cards, "NUMAMP")
+        amplifiers = cards.number("NUMAMP")
         if amplifiers > 1:
             return _complete(frame, int(amplifiers))
         return frame if "TRIMSEC" in cards or "TRIM01" in cards else _sectioned(frame)

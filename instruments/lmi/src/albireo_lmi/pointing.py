@@ -7,7 +7,7 @@ north through east. That the angle turns the picture so is not verified on the s
 
 from __future__ import annotations
 
-from math import cos, hypot, isfinite, radians, sin
+from math import cos, hypot, isfinite, radians
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
     from albireo import Cards, Frame
 
-__all__ = ["believable", "number", "pointing_wcs"]
-
-GUESS = "guess from the pointing"
-"""WCSNAME of coordinates that were not measured on stars."""
+__all__ = ["believable", "pointing_wcs"]
 
 MIDDLE = (3072.5, 3080.5)
 """Middle of the chip along x and y, in unbinned pixels from one."""
@@ -46,19 +43,10 @@ def pointing_wcs(frame: Frame, cards: Cards) -> WCS | None:
     """
     if not (frame.has_position and isfinite(frame.scale) and frame.amplifiers):
         return None
-    from astropy.wcs import WCS
+    from albireo import tangent_wcs
 
-    angle = next((a for a in (number(cards, "IPA"), number(cards, "SKYVPA")) if isfinite(a)), 0.0)
-    turned, step = radians(angle), frame.scale / 3600.0
-    wcs = WCS(naxis=2)
-    wcs.wcs.name = GUESS
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.cunit = ["deg", "deg"]
-    wcs.wcs.crval = [frame.ra, frame.dec]
-    wcs.wcs.crpix = _middle(frame, cards)
-    wcs.wcs.cd = [[-step * cos(turned), step * sin(turned)], [step * sin(turned), step * cos(turned)]]
-    wcs.wcs.set()
-    return wcs
+    angle = cards.number("IPA", "SKYVPA", default=0.0)
+    return tangent_wcs(frame.ra, frame.dec, *_middle(frame, cards), frame.scale, angle)
 
 
 def believable(wcs: WCS, frame: Frame) -> bool:
@@ -79,7 +67,7 @@ def believable(wcs: WCS, frame: Frame) -> bool:
     return not frame.has_position or _apart(here, (frame.ra, frame.dec)) < FARTHEST
 
 
-def _middle(frame: Frame, cards: Cards) -> list[float]:
+def _middle(frame: Frame, cards: Cards) -> tuple[float, float]:
     """Where the middle of the chip lies in the raw image, in pixels from one; outside of most windows."""
     sections = [amplifier.data for amplifier in frame.amplifiers]
     middle = []
@@ -88,12 +76,12 @@ def _middle(frame: Frame, cards: Cards) -> list[float]:
         (1, "Y", [(s.y0, s.y1) for s in sections]),
     ):
         centre = 0.5 * (min(start for start, _ in ends) + max(stop for _, stop in ends) + 1)
-        first = [n for amp in range(1, 5) if (n := number(cards, f"AORG{key}_0{amp}")) > 0]
-        last = [n for amp in range(1, 5) if (n := number(cards, f"AEND{key}_0{amp}")) > 0]
+        first = [n for amp in range(1, 5) if (n := cards.number(f"AORG{key}_0{amp}")) > 0]
+        last = [n for amp in range(1, 5) if (n := cards.number(f"AEND{key}_0{amp}")) > 0]
         if first and last:
             centre += (MIDDLE[axis] - 0.5 * (min(first) + max(last))) / _binning(frame)[axis]
         middle.append(centre)
-    return middle
+    return middle[0], middle[1]
 
 
 def _binning(frame: Frame) -> tuple[float, float]:
@@ -109,11 +97,3 @@ def _apart(one: tuple[float, float], other: tuple[float, float]) -> float:
     """Distance of two close places on the sky, in degrees."""
     east = (one[0] - other[0] + 180.0) % 360.0 - 180.0
     return hypot(east * cos(radians(other[1])), one[1] - other[1])
-
-
-def number(cards: Cards, key: str) -> float:
-    """Give the number in a card, also one written as text; NaN if it holds none."""
-    try:
-        return float(cards.get(key, "nan"))
-    except (TypeError, ValueError):
-        return float("nan")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from albireo import (
+    SECONDS_PER_DAY,
     CameraDefinition,
     Cards,
     DeclarativeInstrument,
@@ -21,7 +22,7 @@ from albireo import (
     hookimpl,
     mjd_to_iso,
 )
-from albireo_opticam.coadds import SECONDS_PER_DAY, Coadding, exposures_in, of_several
+from albireo_opticam.coadds import Coadding, exposures_in, of_several
 from albireo_opticam.doubts import NOMINAL_GAIN, doubts
 from albireo_opticam.names import file_name, trigger
 

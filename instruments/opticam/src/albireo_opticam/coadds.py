@@ -10,13 +10,11 @@ from dataclasses import replace
 from math import sqrt
 from typing import Literal
 
-from albireo import Cards, Frame, FrameError
+from albireo import SECONDS_PER_DAY, Cards, Frame, FrameError
 
-__all__ = ["SECONDS_PER_DAY", "Coadding", "exposures_in", "of_several"]
+__all__ = ["Coadding", "exposures_in", "of_several"]
 
 Coadding = Literal["sum", "mean"]
-
-SECONDS_PER_DAY = 86400.0
 
 
 def exposures_in(frame: Frame, cards: Cards) -> int:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from albireo import Cards, DeclarativeInstrument, Frame, FrameError, Frames, Instrument, hookimpl, mjd_to_iso
+from albireo import (
+    SECONDS_PER_DAY,
+    Cards,
+    DeclarativeInstrument,
+    Frame,
+    FrameError,
+    Frames,
+    Instrument,
+    hookimpl,
+    mjd_to_iso,
+)
 from albireo_ratir.astrometry import axis_of, celestial, centre_of, optical_axis
 from albireo_ratir.channels import INFRARED, LETTERS, channel, is_cut, kind_by_name, require_one_channel
 from albireo_ratir.clock import exposed, named_start
@@ -24,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RATIR", "instruments"]
 
-DAY = 86400.0  # s
 
 CONSTANTS = ("gain", "read_noise", "saturation", "dark_current", "scale")
 """What a recipe can say of a detector."""
@@ -139,7 +148,7 @@ class RATIR(DeclarativeInstrument, name="ratir"):
         ra, dec = axis_of(frame)
         dec += north / 60.0
         ra = (ra + east / 60.0 / cos(radians(dec))) % 360.0
-        start = frame.start - (self.infrared_start / DAY if infrared else 0.0)
+        start = frame.start - (self.infrared_start / SECONDS_PER_DAY if infrared else 0.0)
         kind = "science" if frame.kind == "sky" else frame.kind
         header = super().header(frame.replace(kind=kind, ra=ra, dec=dec, start=start))
         header.remove("EXPTYPE", ignore_missing=True)  # a card of 2019

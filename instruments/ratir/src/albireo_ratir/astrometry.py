@@ -83,21 +83,16 @@ def optical_axis(cards: Cards) -> tuple[float, float]:
     STRRQRA with its offsets stands in for STRSTRA, and a table for the offset of the aperture. Both offsets are
     distances on the sky and are divided by cos(Dec).
     """
-    ra, dec = _number(cards, "STRSTRA"), _number(cards, "STRSTDE")
+    ra, dec = cards.number("STRSTRA"), cards.number("STRSTDE")
     if not (isfinite(ra) and isfinite(dec)):
-        d = _number(cards, "STRRQDE")
-        ra = _number(cards, "STRRQRA") + (_number(cards, "STRRQRAO", 0.0) / cos(radians(d)) if isfinite(d) else nan)
-        dec = d + _number(cards, "STRRQDEO", 0.0)
+        d = cards.number("STRRQDE")
+        ra = cards.number("STRRQRA") + (cards.number("STRRQRAO", default=0.0) / cos(radians(d)) if isfinite(d) else nan)
+        dec = d + cards.number("STRRQDEO", default=0.0)
     if not (isfinite(ra) and -90.0 < dec < 90.0):
         return nan, nan
     east, north = APERTURES.get(str(cards.get("STRRQAP", "")), (0.0, 0.0))
-    ra += _number(cards, "STRAPRAO", -east / 60.0) / cos(radians(dec))
-    return ra % 360.0, dec + _number(cards, "STRAPDEO", -north / 60.0)
-
-
-def _number(cards: Cards, key: str, default: float = nan) -> float:
-    value = cards.get(key)
-    return float(value) if isinstance(value, int | float) else default
+    ra += cards.number("STRAPRAO", default=-east / 60.0) / cos(radians(dec))
+    return ra % 360.0, dec + cards.number("STRAPDEO", default=-north / 60.0)
 
 
 def centre_of(frame: Frame, ra: float, dec: float) -> tuple[float, float]:

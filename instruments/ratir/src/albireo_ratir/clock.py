@@ -11,11 +11,10 @@ import re
 from math import isfinite, nan
 from pathlib import Path
 
-from albireo import Cards, Frame, iso_to_mjd
+from albireo import SECONDS_PER_DAY, Cards, Frame, iso_to_mjd
 
 __all__ = ["exposed", "named_start"]
 
-DAY = 86400.0  # s
 
 EARLIEST, LATEST = -1.0, 60.0
 """Seconds after SDATE within which DATE-OBS is believed."""
@@ -40,16 +39,16 @@ def exposed(frame: Frame, cards: Cards, infrared: bool, later: float) -> Frame:
     """
     opened, stamped = _moment(cards.get("DATE-OBS")), _moment(cards.get("SDATE"))
     start, notes = frame.start, list(frame.notes)
-    apart = (opened - stamped) * DAY
+    apart = (opened - stamped) * SECONDS_PER_DAY
     if infrared:
-        start = (stamped if isfinite(stamped) else start) + later / DAY
+        start = (stamped if isfinite(stamped) else start) + later / SECONDS_PER_DAY
         notes.append(f"the start of an infrared exposure is uncertain by about {INFRARED_DOUBT} s: its stamps differ")
     elif isfinite(apart) and not EARLIEST <= apart <= LATEST:
         start = stamped
         notes.append(f"start from SDATE: DATE-OBS = {cards.get('DATE-OBS')!r} lies {apart:.0f} s from it")
     if isfinite(start) and not (isfinite(opened) or isfinite(stamped)):
         notes.append("start from the file name, which is 1 to 13 s early")
-    return frame.replace(start=start, mid=start + 0.5 * frame.exptime / DAY, notes=tuple(notes))
+    return frame.replace(start=start, mid=start + 0.5 * frame.exptime / SECONDS_PER_DAY, notes=tuple(notes))
 
 
 def named_start(frame: Frame) -> float:

@@ -128,7 +128,7 @@ class RIMAS(DeclarativeInstrument, name="rimas"):
         from astropy.io import fits
 
         header = fits.getheader(frame.path, frame.hdu)
-        return pointing.pointing_wcs(frame, timing.number(Cards([header]), "ROT"))
+        return pointing.pointing_wcs(frame, Cards([header]).number("ROT"))
 
     def filename(self, frame: Frame, number: int) -> str:
         """Name a reduced frame as the detector server does, by date, number and arm."""

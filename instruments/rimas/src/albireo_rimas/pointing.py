@@ -9,7 +9,7 @@ holds for both arms alike is not verified on the sky.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, isfinite, radians, sin
+from math import cos, isfinite, radians
 from typing import TYPE_CHECKING
 
 from albireo import iso_to_mjd
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from albireo import Frame
 
 __all__ = ["OFFSETS", "ROTATIONS", "Offset", "Rotation", "offset", "pointing_wcs", "rotation"]
-
-
-GUESS = "guess from the pointing"
-"""WCSNAME of coordinates that were not measured on stars."""
 
 
 @dataclass(frozen=True)
@@ -102,21 +98,10 @@ def pointing_wcs(frame: Frame, angle: float) -> WCS | None:
     """
     if not (frame.has_position and isfinite(frame.scale)):
         return None
-    from astropy.wcs import WCS
+    from albireo import tangent_wcs
 
-    turned = radians(angle if isfinite(angle) else rotation(frame.start))
-    scale = frame.scale / 3600.0
-    shift = offset(frame.detector, frame.start)
+    step, shift = frame.scale / 3600.0, offset(frame.detector, frame.start)
     ny, nx = frame.shape
-    wcs = WCS(naxis=2)
-    wcs.wcs.name = GUESS
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.cunit = ["deg", "deg"]
-    wcs.wcs.crpix = [nx / 2, ny / 2]
-    wcs.wcs.crval = [
-        (frame.ra + shift.east * scale / cos(radians(frame.dec))) % 360.0,
-        frame.dec + shift.north * scale,
-    ]
-    wcs.wcs.cd = [[-scale * cos(turned), scale * sin(turned)], [scale * sin(turned), scale * cos(turned)]]
-    wcs.wcs.set()
-    return wcs
+    ra = (frame.ra + shift.east * step / cos(radians(frame.dec))) % 360.0
+    dec = frame.dec + shift.north * step
+    return tangent_wcs(ra, dec, nx / 2, ny / 2, frame.scale, angle if isfinite(angle) else rotation(frame.start))

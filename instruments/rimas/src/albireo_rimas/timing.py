@@ -24,32 +24,17 @@ import re
 from math import isfinite, nan
 from typing import TYPE_CHECKING
 
-from albireo import iso_to_mjd
+from albireo import JD_OF_MJD_ZERO, SECONDS_PER_DAY, iso_to_mjd
 
 if TYPE_CHECKING:
     from albireo import Cards, Frame
 
-__all__ = ["FRAME_TIME", "Timing", "cards_of", "effective_time", "number"]
+__all__ = ["FRAME_TIME", "Timing", "cards_of", "effective_time"]
 
 FRAME_TIME = 2.863
 """Seconds from one read to the next, where the header does not say; from the detector server."""
 
-SECONDS_PER_DAY = 86400.0
-JD_OF_MJD_ZERO = 2400000.5
-
 _FOWLER = re.compile(r"FOWLER[ _-]?(\d+)")
-
-
-def number(cards: Cards, *keys: str) -> float:
-    """Give the first of some cards that holds a number, also one written as text; NaN if none does."""
-    for key in keys:
-        try:
-            value = float(cards.get(key, nan))
-        except (TypeError, ValueError):
-            continue
-        if isfinite(value):
-            return value
-    return nan
 
 
 def effective_time(mode: str, reads: float, frame_time: float) -> float:
@@ -100,10 +85,10 @@ class Timing:
     def __init__(self, cards: Cards, start: float) -> None:
         self.notes: list[str] = []
         self._mode = str(cards.get("REDXMODE", ""))
-        self._reads = number(cards, "NFRAMES")
-        self._frame_time = number(cards, "FRTIME", "TFRAME")
-        self.exptime = self._exptime(number(cards, "EXPTIMEE"))
-        self.mid = self._mid(number(cards, "EXPMID"), start, _end(cards))
+        self._reads = cards.number("NFRAMES")
+        self._frame_time = cards.number("FRTIME", "TFRAME")
+        self.exptime = self._exptime(cards.number("EXPTIMEE"))
+        self.mid = self._mid(cards.number("EXPMID"), start, _end(cards))
 
     def _exptime(self, said: float) -> float:
         frame_time = self._frame_time
@@ -139,9 +124,9 @@ class Timing:
 
 def _end(cards: Cards) -> float:
     """MJD of the end of the last read; NaN if no card says."""
-    end = number(cards, "MJD-END", "EXPEND")
+    end = cards.number("MJD-END", "EXPEND")
     if not isfinite(end):
-        end = number(cards, "JD-END") - JD_OF_MJD_ZERO
+        end = cards.number("JD-END") - JD_OF_MJD_ZERO
     if not isfinite(end):
         try:
             end = iso_to_mjd(str(cards.get("DATE-END", "")))

@@ -35,7 +35,7 @@ class Trim(PixelwiseCorrection, name="trim"):
         problem = self.check(frame, None)
         if problem:
             raise FrameError(problem)
-        return Terms(crop=_box(frame))
+        return Terms(crop=frame.lit)
 
     def check(self, frame: Frame, group: Frames | None) -> str:
         """Say what is wrong with the data sections of this frame; empty if nothing."""
@@ -44,7 +44,7 @@ class Trim(PixelwiseCorrection, name="trim"):
                 f"{frame.name} has no data section to trim to; give the sections in the definition of the instrument, "
                 "or leave `trim` out of the recipe"
             )
-        box = _box(frame)
+        box = frame.lit
         sections = [amplifier.data for amplifier in frame.amplifiers]
         filled = sum(rows * columns for rows, columns in (section.shape for section in sections))
         if filled != box.shape[0] * box.shape[1] or _overlap(sections):
@@ -61,19 +61,5 @@ class Trim(PixelwiseCorrection, name="trim"):
         return ""
 
 
-def _box(frame: Frame) -> Section:
-    sections = [amplifier.data for amplifier in frame.amplifiers]
-    return Section(
-        min(section.y0 for section in sections),
-        max(section.y1 for section in sections),
-        min(section.x0 for section in sections),
-        max(section.x1 for section in sections),
-    )
-
-
 def _overlap(sections: list[Section]) -> bool:
-    return any(
-        a.y0 < b.y1 and b.y0 < a.y1 and a.x0 < b.x1 and b.x0 < a.x1
-        for index, a in enumerate(sections)
-        for b in sections[:index]
-    )
+    return any(a.common(b) is not None for index, a in enumerate(sections) for b in sections[:index])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from albireo import JD_OF_MJD_ZERO, SECONDS_PER_DAY
 from albireo_html._chart import Chart, Panel, Series, draw, hues
 from albireo_html._curves import Clock, Curve
 from albireo_html._values import floats, number, plural, texts, unit_of
@@ -13,11 +14,6 @@ from albireo_html._values import floats, number, plural, texts, unit_of
 if TYPE_CHECKING:
     from astropy.table import Table
     from numpy.typing import NDArray
-
-MJD = 2400000.5
-"""Julian date of the zero of the modified Julian date."""
-
-SECONDS_PER_DAY = 86400.0
 
 
 class Night:
@@ -47,7 +43,7 @@ class Night:
     @property
     def xlabel(self) -> str:
         """Label of the time axis."""
-        return f"{self.clock.unit} since JD UTC {self.clock.start + MJD:.5f}" if self.timed else "frame"
+        return f"{self.clock.unit} since JD UTC {self.clock.start + JD_OF_MJD_ZERO:.5f}" if self.timed else "frame"
 
     def values(self, name: str) -> NDArray[np.float64]:
         """Give one quantity of every frame; NaN where it is unknown, which a count says by a negative number."""
