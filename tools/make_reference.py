@@ -29,7 +29,7 @@ from albireo.definition import (
     Text,
 )
 from albireo.hookspecs import Events, Providers
-from albireo.recipe import TERMS, CatalogueOptions, DataOptions, OutputOptions, RecipeOptions, Target
+from albireo.recipe import TERMS, CatalogueOptions, DataOptions, LibraryOptions, OutputOptions, RecipeOptions, Target
 from albireo.registry import Entry, Registry
 from albireo.roles import ROLES, Correction, Role
 from albireo.scaffold import example
@@ -57,6 +57,7 @@ def recipe_page() -> str:
         "[[targets]]": Target,
         "[catalogue]": CatalogueOptions,
         "[output]": OutputOptions,
+        "[library]": LibraryOptions,
     }
     parts = [
         _MADE,

@@ -563,7 +563,8 @@ def test_requirements_are_checked(wrong):
         "night.toml:4: [recipe]: option 'requires': input should be a valid list, not 'albireo-core'"
     ]
     assert wrong(f'{CAMERA}[recipe]\nallow_missing = ["flats"]\n') == [
-        "night.toml:4: [recipe]: option 'allow_missing': 'flats' is no kind of master; kinds are bias, dark, flat, sky, fringe, illumination, bad"
+        "night.toml:4: [recipe]: option 'allow_missing': 'flats' is no kind of master; "
+        "kinds are bias, dark, flat, sky, fringe, illumination, bad"
     ]
 
 

@@ -16,9 +16,11 @@ from pathlib import PurePath
 
 from albireo.exposures import unique_name
 from albireo.frames import CALIBRATION_KINDS, Frame, Frames
+from albireo.library import Entry
 from albireo.pointing import is_same_sky, split_by_pointing
 from albireo.recipe import Recipe, Target
 from albireo.roles import Correction
+from albireo.shelf import Shelf, corrections_before
 
 __all__ = ["Fate", "FieldPlan", "MasterPlan", "Plan", "PlanError", "find_frame", "make_plan", "share_targets"]
 
@@ -46,7 +48,7 @@ class Fate:
 
 @dataclass(frozen=True, eq=False)
 class MasterPlan:
-    """One master to build.
+    """One master to build, or to take from a library.
 
     Attributes
     ----------
@@ -58,6 +60,8 @@ class MasterPlan:
         What its frames get first.
     masters : dict of str to MasterPlan
         What these corrections need.
+    stored : Entry or None
+        The master of a library that takes its place; then `frames` are those of another night.
     """
 
     name: str
@@ -65,6 +69,7 @@ class MasterPlan:
     frames: Frames
     corrections: tuple[Correction, ...]
     masters: dict[str, MasterPlan]
+    stored: Entry | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +124,12 @@ class Plan:
         return [frame for part in self.fields for frame in part.frames]
 
 
-def make_plan(recipe: Recipe, frames: Frames, dropped: Sequence[tuple[Frame, Fate]] = ()) -> Plan:
+def make_plan(
+    recipe: Recipe,
+    frames: Frames,
+    dropped: Sequence[tuple[Frame, Fate]] = (),
+    library: Sequence[Entry] = (),
+) -> Plan:
     """Plan the reduction of the frames that selection left.
 
     Parameters
@@ -129,6 +139,8 @@ def make_plan(recipe: Recipe, frames: Frames, dropped: Sequence[tuple[Frame, Fat
         What is left.
     dropped : sequence of (Frame, Fate)
         What is not, for messages.
+    library : sequence of Entry
+        Masters of other nights; counted only if the recipe has a table ``[library]``.
 
     Raises
     ------
@@ -136,12 +148,15 @@ def make_plan(recipe: Recipe, frames: Frames, dropped: Sequence[tuple[Frame, Fat
         If a science frame has no master for a correction and the recipe does not allow to go without, or a target is
         given in pixels of a frame that is not used.
     """
-    return _Planner(recipe, frames, dropped).plan()
+    return _Planner(recipe, frames, dropped, library).plan()
 
 
 class _Planner:
-    def __init__(self, recipe: Recipe, frames: Frames, dropped: Sequence[tuple[Frame, Fate]]) -> None:
+    def __init__(
+        self, recipe: Recipe, frames: Frames, dropped: Sequence[tuple[Frame, Fate]], library: Sequence[Entry]
+    ) -> None:
         self.recipe, self.frames, self.dropped = recipe, frames, dropped
+        self.shelf = Shelf(recipe, library)
         self.result = Plan(warnings=list(recipe.warnings))
         self.groups: dict[str, dict[tuple[object, ...], list[Frames]]] = {}
         self.made: dict[tuple[str, ...], MasterPlan] = {}
@@ -156,6 +171,7 @@ class _Planner:
         science = self.frames.where(kind="science").sorted("start")
         for frame in science:
             self.result.choices[frame.name] = self._masters_for(frame, self.recipe.corrections)
+        self.result.warnings += self.shelf.warnings
         self._check_noise(science)
         problems = [f"{what} Needed by {_listed(names)}." for what, names in self.missing.items()]
         problems += self._lost_targets(science)
@@ -174,19 +190,33 @@ class _Planner:
             group: Frames | None = None
             reason = ""
             if kind:
-                matching = self._matching(kind, frame)
-                if matching:
-                    group, reason = correction.choose(frame, matching)
-                else:
-                    reason = self._why_none(kind, frame)
-                if group is None:
+                found, reason = self._choose(correction, frame)
+                if found is None:
                     self._without(kind, frame, reason)
                     continue
-                chosen[kind] = (self._master(kind, group), reason)
+                chosen[kind] = (found, reason)
+                group = found.frames
             complaint = correction.check(frame, group)
             if complaint and complaint not in self.result.warnings:
                 self.result.warnings.append(complaint)
         return chosen
+
+    def _choose(self, correction: Correction, frame: Frame) -> tuple[MasterPlan | None, str]:
+        """Choose a master of this night or of the library for a frame, and say why."""
+        kind, options = correction.master, self.recipe.library
+        group, reason = None, ""
+        if matching := self._matching(kind, frame):
+            group, reason = correction.choose(frame, matching)
+        if options is None or (group is not None and options.prefer == "night"):
+            why = reason or self._why_none(kind, frame)
+            return (None, why) if group is None else (self._master(kind, group), reason)
+        entry, found = self.shelf.choose(correction, frame)
+        nearer = entry is not None and (group is None or entry.age(frame) + options.penalty < _days(frame, group))
+        if entry is not None and nearer:
+            return self._stored(entry), found
+        if group is not None:
+            return self._master(kind, group), reason
+        return None, f"{reason or self._why_none(kind, frame)}; {found}"
 
     def _matching(self, kind: str, frame: Frame) -> list[Frames]:
         """Groups of calibration frames that share what the instrument says they must; unknown facts match nothing."""
@@ -225,17 +255,21 @@ class _Planner:
         key = (kind, *(f.name for f in group))
         if key in self.made:
             return self.made[key]
-        before: list[Correction] = []
-        for correction in self.recipe.corrections:
-            if correction.master == kind:
-                break
-            before.append(correction)
+        before = corrections_before(self.recipe, kind)
         middle = group[len(group) // 2]
         needs = {k: master for k, (master, _) in self._masters_for(middle, before).items()}
         master = MasterPlan(self._name(kind, group), kind, group, tuple(before), needs)
         self.made[key] = master
         self.result.masters.append(master)
         return master
+
+    def _stored(self, entry: Entry) -> MasterPlan:
+        key = ("library", entry.key)
+        if key not in self.made:
+            name = unique_name(entry.name, self.names)
+            self.made[key] = MasterPlan(name, entry.kind, entry.frames, (), {}, entry)
+            self.result.masters.append(self.made[key])
+        return self.made[key]
 
     def _name(self, kind: str, group: Frames) -> str:
         parts = [kind, group[0].variant, group[0].detector, group[0].filter if kind in FILTERED else ""]
@@ -281,7 +315,7 @@ class _Planner:
         self.result.fields = _with_skies(fields)
 
     def _unused(self) -> None:
-        taken = {f.name for master in self.result.masters for f in master.frames}
+        taken = {f.name for master in self.result.masters if master.stored is None for f in master.frames}
         taken |= {f.name for f in self.frames.where(kind="science")}
         wanted = {correction.master for correction in self.recipe.corrections}
         for frame in self.frames:
@@ -316,6 +350,11 @@ class _Planner:
         if any(master.kind == frame.kind for master in self.result.masters):
             return f"another {frame.kind} was chosen for every frame"
         return f"no frame could use this {frame.kind}"
+
+
+def _days(frame: Frame, group: Frames) -> float:
+    """Days between a frame and the nearest of a group; zero if that is not known."""
+    return min((abs(f.start - frame.start) for f in group if isfinite(f.start - frame.start)), default=0.0)
 
 
 def _candidates(group: Frames) -> Frames:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from albireo.recipe import CatalogueOptions, DataOptions, OutputOptions, RecipeOptions, Target
+from albireo.recipe import CatalogueOptions, DataOptions, LibraryOptions, OutputOptions, RecipeOptions, Target
 from albireo.registry import Registry
 from albireo.roles import ROLES
 
@@ -19,6 +19,7 @@ CORE_TABLES: dict[str, type[BaseModel]] = {
     "data": DataOptions,
     "catalogue": CatalogueOptions,
     "output": OutputOptions,
+    "library": LibraryOptions,
 }
 
 LIMITS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}

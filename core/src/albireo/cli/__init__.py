@@ -110,6 +110,16 @@ def parser() -> argparse.ArgumentParser:
         "--set", dest="settings", metavar="OPTION=VALUE", action="append", default=[], help="an option"
     )
 
+    library = command("library", "list the masters of a library, or say which of them may be used")
+    library.add_argument("folder", type=Path, help="the folder of the library")
+    library.add_argument("name", nargs="?", default="", help="one master, by the first letters of its key")
+    library.add_argument("--good", action="store_true", help="it may be used")
+    library.add_argument("--bad", action="store_true", help="it must not be used")
+    library.add_argument("--remark", metavar="TEXT", help="why")
+    library.add_argument("--from", dest="good_from", metavar="DATE", help="it serves frames from this time on (UTC)")
+    library.add_argument("--until", dest="good_until", metavar="DATE", help="it serves frames until this time (UTC)")
+    library.add_argument("--forget", action="store_true", help="take it out of the library; its file stays")
+
     demo = command("demo", "simulate a raw night, reduce it, and compare with the truth")
     demo.add_argument("--instrument", metavar="NAME", default="lmi", help="the camera (default: lmi)")
     demo.add_argument("--out", type=Path, metavar="DIR", default=Path("albireo-demo"), help="where to write")

@@ -8,12 +8,21 @@ and the line, and touches nothing.
 
 from albireo.recipe.checked import Problem, Recipe, RecipeError
 from albireo.recipe.reader import TERMS
-from albireo.recipe.tables import CatalogueOptions, DataOptions, OutputOptions, Place, RecipeOptions, Target
+from albireo.recipe.tables import (
+    CatalogueOptions,
+    DataOptions,
+    LibraryOptions,
+    OutputOptions,
+    Place,
+    RecipeOptions,
+    Target,
+)
 
 __all__ = [
     "TERMS",
     "CatalogueOptions",
     "DataOptions",
+    "LibraryOptions",
     "OutputOptions",
     "Place",
     "Problem",

@@ -9,7 +9,14 @@ from typing import Any
 
 import tomli_w
 
-from albireo.recipe.tables import CatalogueOptions, DataOptions, OutputOptions, RecipeOptions, Target
+from albireo.recipe.tables import (
+    CatalogueOptions,
+    DataOptions,
+    LibraryOptions,
+    OutputOptions,
+    RecipeOptions,
+    Target,
+)
 from albireo.registry import Registry
 from albireo.roles import (
     ROLES,
@@ -65,6 +72,7 @@ class Recipe:
     targets : list of Target
     instrument : Instrument
     selectors, masters, corrections, photometers, curves, reports : lists of stages, in order
+    library : LibraryOptions or None
     background, finder, aligner : a stage or None
     executor : Executor
     warnings : list of str
@@ -78,6 +86,7 @@ class Recipe:
     targets: list[Target]
     instrument: Instrument
     executor: Executor
+    library: LibraryOptions | None = None
     selectors: list[Selector] = field(default_factory=list)
     masters: list[MasterBuilder] = field(default_factory=list)
     corrections: list[Correction] = field(default_factory=list)
@@ -131,6 +140,11 @@ class Recipe:
         """Where relative paths start."""
         return self.path.parent
 
+    @property
+    def library_folder(self) -> Path | None:
+        """Where the library is; None if the recipe has none."""
+        return None if self.library is None else (self.folder / Path(self.library.path).expanduser()).resolve()
+
     def stages(self) -> dict[str, list[Stage]]:
         """Every stage, by the name of its table."""
         one: dict[str, Stage | None] = {
@@ -162,6 +176,8 @@ class Recipe:
             "catalogue": self.catalogue.model_dump(),
             "output": self.output.model_dump(),
         }
+        if self.library is not None:
+            tables["library"] = self.library.model_dump()
         if self.targets:
             tables["targets"] = [target.model_dump() for target in self.targets]
         for table, stages in self.stages().items():

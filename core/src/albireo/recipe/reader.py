@@ -18,7 +18,15 @@ from pydantic import (
 
 from albireo.frames import MASTER_KINDS
 from albireo.recipe.checked import Problem, Recipe, RecipeError
-from albireo.recipe.tables import CatalogueOptions, DataOptions, OutputOptions, RecipeOptions, Table, Target
+from albireo.recipe.tables import (
+    CatalogueOptions,
+    DataOptions,
+    LibraryOptions,
+    OutputOptions,
+    RecipeOptions,
+    Table,
+    Target,
+)
 from albireo.registry import Registry, RegistryError
 from albireo.roles import (
     ROLES,
@@ -76,6 +84,7 @@ class Reader:
             "data": self._table(DataOptions, tables, "data"),
             "catalogue": self._table(CatalogueOptions, tables, "catalogue"),
             "output": self._table(OutputOptions, tables, "output"),
+            "library": self._table(LibraryOptions, tables, "library") if "library" in tables else None,
             "targets": self._targets(tables),
         }
         self._requirements(tables.get("recipe"))
@@ -141,7 +150,8 @@ class Reader:
             self.given[*path, option] = setting
 
     def _unknown_tables(self, tables: Mapping[str, Any]) -> None:
-        known = ["recipe", "data", "catalogue", "output", "targets", *(role.table for role in ROLES.values())]
+        tables_of_the_core = ("recipe", "data", "catalogue", "output", "library", "targets")
+        known = [*tables_of_the_core, *(role.table for role in ROLES.values())]
         for name in tables:
             if name not in known:
                 self._problem(f"there is no table [{name}]{_nearest(name, known)}", (name,))

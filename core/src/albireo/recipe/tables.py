@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from math import inf
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,7 +19,16 @@ from pydantic import (
 from albireo.frames import MASTER_KINDS
 from albireo.headers import sexagesimal
 
-__all__ = ["CatalogueOptions", "DataOptions", "OutputOptions", "Place", "RecipeOptions", "Table", "Target"]
+__all__ = [
+    "CatalogueOptions",
+    "DataOptions",
+    "LibraryOptions",
+    "OutputOptions",
+    "Place",
+    "RecipeOptions",
+    "Table",
+    "Target",
+]
 
 
 Patterns = Annotated[
@@ -60,6 +70,48 @@ class DataOptions(Table):
         ["**/*.fit*", "**/*.FIT*", "**/*.fts*", "**/*.fz"], description="Which files, as patterns below the folder."
     )
     exclude: Patterns = Field([], description="Files to leave out, as patterns below the folder.")
+
+
+class LibraryOptions(Table):
+    """Where masters of other nights are found, and those of this one entered."""
+
+    path: str = Field(description="Folder of the library; a relative path is taken from the recipe's folder.")
+    add: bool = Field(True, description="Enter the masters of this run.")
+    prefer: Literal["night", "nearest"] = Field(
+        "night",
+        description=(
+            "'night' takes masters of the library only where the night has none that matches; 'nearest' takes "
+            "whichever is nearest in time."
+        ),
+    )
+    penalty: float = Field(
+        1.0,
+        ge=0,
+        description="With 'nearest': a master of another night counts as this much farther away.",
+        json_schema_extra={"unit": "day"},
+    )
+    max_age: float | dict[str, float] = Field(
+        60.0,
+        description=(
+            "Masters farther than this from a frame in time are not used: one number, or a number for each kind of "
+            "master that has a limit."
+        ),
+        json_schema_extra={"unit": "day"},
+    )
+
+    @field_validator("max_age")
+    @classmethod
+    def _ages(cls, ages: float | dict[str, float]) -> float | dict[str, float]:
+        for kind, days in ages.items() if isinstance(ages, dict) else {"": ages}.items():
+            if kind and kind not in MASTER_KINDS:
+                raise ValueError(f"{kind!r} is no kind of master; kinds are {', '.join(MASTER_KINDS)}")
+            if not days > 0:
+                raise ValueError(f"an age of {days:g} days lets no master be used")
+        return ages
+
+    def oldest(self, kind: str) -> float:
+        """Give the largest age in days of a master of a kind."""
+        return self.max_age.get(kind, inf) if isinstance(self.max_age, dict) else self.max_age
 
 
 class CatalogueOptions(Table):

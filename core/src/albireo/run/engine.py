@@ -16,7 +16,7 @@ from albireo.frames import Frame, Frames
 from albireo.plan import Fate, Plan, make_plan
 from albireo.recipe import Recipe
 from albireo.run.fields import find_fields
-from albireo.run.folder import RunError, run_folder
+from albireo.run.folder import RunError, open_library, run_folder
 from albireo.run.ingest import Ingested, ingest, raw_files
 from albireo.run.masters import build_masters
 from albireo.run.outputs import outputs_key, up_to_date, write_outputs
@@ -84,7 +84,9 @@ def plan_run(recipe: Recipe, data: Path | None = None) -> tuple[Plan, Frames]:
             continue
         frames, dropped, _ = decide(selector, frames, {}, saved)
         fates |= {name: Fate("dropped", f"select {selector.name}", why) for name, why in dropped.items()}
-    plan = make_plan(recipe, frames, _left_out(night, fates))
+    library = open_library(recipe)
+    entries = library.entries() if library is not None else ()
+    plan = make_plan(recipe, frames, _left_out(night, fates), entries)
     plan.fates |= fates
     plan.warnings += [*warnings, *_without_place(recipe, plan)]
     return plan, night.frames
@@ -142,7 +144,8 @@ def _run(run: RunState) -> RunOutcome:
         _ingest(run)
     with run.timed("select"):
         frames = select(run)
-    run.plan = make_plan(run.recipe, frames, _left_out(run.night, run.fates))
+    entries = run.library.entries() if run.library is not None else ()
+    run.plan = make_plan(run.recipe, frames, _left_out(run.night, run.fates), entries)
     run.fates |= run.plan.fates
     run.warnings += run.plan.warnings
     if not run.plan.science:

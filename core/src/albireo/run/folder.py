@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from albireo.library import Library, LibraryError
+from albireo.recipe import Recipe
 from albireo.tasks import DamagedProductError
 
-__all__ = ["RunError", "run_folder"]
+__all__ = ["RunError", "open_library", "run_folder"]
 
 log = logging.getLogger("albireo")
 
@@ -103,3 +105,20 @@ def _full(out: Path, reason: str) -> str:
         f"the run folder {out} cannot be written: {reason} ({free:.0f} MiB free). Make room, or give another folder "
         "with --out; run again, and what is done will be used"
     )
+
+
+def open_library(recipe: Recipe) -> Library | None:
+    """Open the library of masters that a recipe names; None if it names none.
+
+    Raises
+    ------
+    RunError
+        If it cannot be used.
+    """
+    folder = recipe.library_folder
+    if folder is None:
+        return None
+    try:
+        return Library(folder)
+    except LibraryError as error:
+        raise RunError(str(error)) from error

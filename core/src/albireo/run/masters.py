@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from albireo.frames import FrameError, Frames
+from albireo.library import Entry
 from albireo.plan import FILTERED, Fate, MasterPlan
 from albireo.roles import MasterBuilder
 from albireo.run.folder import RunError
+from albireo.run.shelving import enter
 from albireo.run.state import RunState
 from albireo.store import key_of, stage_key
 
-__all__ = ["build_masters"]
+__all__ = ["build_masters", "plain_cards"]
 
 log = logging.getLogger("albireo")
 
@@ -30,6 +32,9 @@ def build_masters(run: RunState) -> None:
     builders = {builder.kind: builder for builder in run.recipe.masters}
     run.watch.stage("building masters", len(run.plan.masters))
     for master in run.plan.masters:
+        if master.stored is not None:
+            _take(run, master, master.stored)
+            continue
         builder = builders[master.kind]
         key = key_of(
             "master",
@@ -43,6 +48,8 @@ def build_masters(run: RunState) -> None:
         if not run.index.has(key):
             note = _find(path, key, master) or _build(run, master, builder, key, path)
             run.index.save_product(key, path, {**note, "remarks": _remarks(run, master, builder)})
+        if run.library is not None and run.recipe.library is not None and run.recipe.library.add:
+            enter(run, run.library, master, builder)
         for remark in run.index.note(key)["remarks"]:
             run.warn(remark)
         for name, reason in run.index.note(key)["lost"].items():
@@ -52,6 +59,14 @@ def build_masters(run: RunState) -> None:
             if frame.kind != "science":  # what becomes of those is for the reduction to say
                 run.fates.setdefault(frame.name, Fate("used", "", f"in master {master.name}"))
         run.watch.advance()
+
+
+def _take(run: RunState, master: MasterPlan, entry: Entry) -> None:
+    """Take a master from the library as it is."""
+    if trouble := entry.trouble():  # it was well when the run was planned
+        raise RunError(f"the master {entry.name} of the library cannot be used: {trouble} ({entry.path})")
+    run.master_keys[master.name] = entry.key
+    run.watch.advance()
 
 
 def _find(path: Path, key: str, master: MasterPlan) -> dict[str, Any] | None:
@@ -69,7 +84,7 @@ def _find(path: Path, key: str, master: MasterPlan) -> dict[str, Any] | None:
         return None
     if header.get("ALBKEY") != key or header.get("NFRAMES") != len(master.frames):
         return None
-    return {"lost": {}, "meta": _plain_cards(header)}
+    return {"lost": {}, "meta": plain_cards(header)}
 
 
 def _build(run: RunState, master: MasterPlan, builder: MasterBuilder, key: str, path: Path) -> dict[str, Any]:
@@ -94,7 +109,7 @@ def _build(run: RunState, master: MasterPlan, builder: MasterBuilder, key: str, 
     for name, reason in stack.lost.items():
         log.warning("%s left out of master %s: %s", name, master.name, reason)
     log.info("master %s from %d frames", master.name, len(stack.frames))
-    return {"lost": stack.lost, "meta": _plain_cards(built.meta)}
+    return {"lost": stack.lost, "meta": plain_cards(built.meta)}
 
 
 def _remarks(run: RunState, master: MasterPlan, builder: MasterBuilder) -> list[str]:
@@ -107,6 +122,7 @@ def _remarks(run: RunState, master: MasterPlan, builder: MasterBuilder) -> list[
         run.master_path(other)
         for other in earlier
         if other.kind == master.kind
+        and other.stored is None
         and all(other.frames[0].fact(name) == master.frames[0].fact(name) for name in facts)
         and builder.comparable(master.frames, other.frames)
     ]
@@ -135,7 +151,7 @@ def _cards(kind: str, frames: Frames, history: str | Iterable[str]) -> dict[str,
     return cards
 
 
-def _plain_cards(meta: Mapping[str, Any]) -> dict[str, Any]:
+def plain_cards(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a builder noted, without what every FITS header has."""
     skip = {"HISTORY", "COMMENT", "", "SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "ALBKEY", "BUNIT"}
     return {k: v for k, v in dict(meta).items() if k not in skip and isinstance(v, str | int | float | bool)}

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from albireo.library import Entry
+from albireo.plan import MasterPlan
 from albireo.registry import Registry
 from albireo.run.state import RunState
 
@@ -25,17 +27,8 @@ def summary(run: RunState, fields: Sequence[Mapping[str, Any]], curves: Sequence
             serves[master.name] = serves.get(master.name, 0) + 1
     masters = []
     for master in run.plan.masters:
-        note = run.index.note(run.master_keys[master.name])
-        masters.append(
-            {
-                "name": master.name,
-                "kind": master.kind,
-                "path": f"masters/{master.name}.fits",
-                "frames": [f.name for f in master.frames if f.name not in note.get("lost", {})],
-                "serves": serves.get(master.name, 0),
-                "meta": note.get("meta", {}),
-            }
-        )
+        facts = {"name": master.name, "kind": master.kind, "serves": serves.get(master.name, 0)}
+        masters.append({**facts, **(_of_library(master.stored) if master.stored else _of_night(run, master))})
     return {
         "title": run.recipe.options.title or run.recipe.path.stem,
         "command": run.command,
@@ -54,6 +47,23 @@ def summary(run: RunState, fields: Sequence[Mapping[str, Any]], curves: Sequence
     }
 
 
+def _of_night(run: RunState, master: MasterPlan) -> dict[str, Any]:
+    note = run.index.note(run.master_keys[master.name])
+    return {
+        "path": f"masters/{master.name}.fits",
+        "frames": [f.name for f in master.frames if f.name not in note.get("lost", {})],
+        "meta": note.get("meta", {}),
+    }
+
+
+def _of_library(entry: Entry) -> dict[str, Any]:
+    from albireo.headers import read_header
+    from albireo.run.masters import plain_cards
+
+    _, header = read_header(entry.path)
+    return {"path": str(entry.path), "frames": [], "meta": plain_cards(header)}
+
+
 def _notes(run: RunState) -> list[str]:
     """What instruments remarked about frames, each remark once with the number of frames."""
     remarks = run.night.frames.remarks().items()
@@ -63,9 +73,11 @@ def _notes(run: RunState) -> list[str]:
 def resolved_recipe(run: RunState) -> str:
     """Write the recipe with all defaults, under the versions that made the run."""
     lines = [f"#   {name} {version}" for name, version in sorted(Registry.discover().versions().items())]
-    return "\n".join(["# The recipe of this run with every default written out. Made with:", *lines, ""]) + (
-        "\n" + replace(run.recipe, data=run.recipe.data.model_copy(update={"path": str(run.root)})).to_toml()
-    )
+    recipe = replace(run.recipe, data=run.recipe.data.model_copy(update={"path": str(run.root)}))
+    if recipe.library is not None:
+        recipe = replace(recipe, library=recipe.library.model_copy(update={"path": str(run.recipe.library_folder)}))
+    head = "# The recipe of this run with every default written out. Made with:"
+    return "\n".join([head, *lines, "", recipe.to_toml()])
 
 
 def _iso(seconds: float) -> str:

@@ -37,8 +37,11 @@ def judge(run: RunState) -> None:
     load_numbers(run)
     frames = Frames(frame for frame in run.plan.science if run.fates[frame.name].fate == "used")
     saved = rescued(run.recipe.selectors, frames)
+    # Shifts and fluxes are against the reference of a field: those of two fields cannot be compared.
+    fields = {frame.name: number for number, state in enumerate(run.fields) for frame in state.plan.frames}
+    measured = {frame.name: {**run.numbers[frame.name], "field": fields[frame.name]} for frame in frames}
     for selector in selectors:
-        kept = _decided(run, selector, frames, {f.name: run.numbers[f.name] for f in frames}, saved)
+        kept = _decided(run, selector, frames, measured, saved)
         for frame in frames:
             if frame not in kept:
                 run.measured.pop(frame.name, None)

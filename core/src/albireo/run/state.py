@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from albireo.frames import Frame
+from albireo.library import Library
 from albireo.plan import Fate, FieldPlan, MasterPlan, Plan
 from albireo.recipe import Recipe
 from albireo.registry import Registry
+from albireo.run.folder import open_library
 from albireo.run.ingest import Ingested
 from albireo.store import Index, frame_key, key_of, stage_key
 from albireo.tasks import FrameTask
@@ -165,6 +167,11 @@ class RunState:
     # --- keys: each holds the ones before it
 
     @cached_property
+    def library(self) -> Library | None:
+        """Masters of many nights; None if the recipe has no library."""
+        return open_library(self.recipe)
+
+    @cached_property
     def _calibration_stages(self) -> list[Any]:
         return [stage_key(self.recipe.instrument), *(stage_key(c) for c in self.recipe.corrections)]
 
@@ -210,7 +217,7 @@ class RunState:
 
     def master_path(self, master: MasterPlan) -> Path:
         """Give the place of a master."""
-        return self.out / "masters" / f"{master.name}.fits"
+        return master.stored.path if master.stored is not None else self.out / "masters" / f"{master.name}.fits"
 
     # --- tasks
 
