@@ -23,13 +23,13 @@ CORE = ROOT / "core" / "src" / "albireo"
 
 # The rooms of the core from the ground up. A module imports only from rows above its own in this list.
 ROOMS = (
-    ("frames", "toml_lines", "expressions", "airmass"),
+    ("frames", "toml_lines", "expressions", "airmass", "png", "engine"),
     ("headers", "times", "sources", "images", "pixels", "definition", "tasks", "exposures", "pointing"),
     ("pixelwise", "curves", "results", "overrides"),
     ("roles",),
     ("hookspecs", "declarative", "executors", "jobs"),
     ("registry", "builtin", "stack", "survey"),
-    ("recipe", "store", "scaffold", "library"),
+    ("recipe", "store", "scaffold", "library", "review"),
     ("shelf", "schema"),
     ("plan",),
     ("run",),

@@ -599,7 +599,7 @@ def test_stages_are_fitted_together(wrong):
     ]
     assert wrong(f'{CAMERA}[[corrections]]\nuse = "overscan"\n[[corrections]]\nuse = "flat"\n') == [
         "night.toml:5: [[corrections]] flat: it takes a master flat, and no [[masters]] makes one; add [[masters]] "
-        'with use = "combine", kind = "flat"'
+        'with use = "mean", kind = "flat"'
     ]
     assert wrong(f'{CAMERA}[[photometry]]\nuse = "aperture"\n') == [
         "night.toml:3: [[photometry]] aperture: it needs an estimate of the background; "

@@ -38,6 +38,7 @@ _HOMES = {
         "write_image",
     ),
     "headers": ("tangent_wcs",),
+    "overrides": ("Override", "Overrides", "OverridesError", "is_called", "remove_override", "write_override"),
     "pixels": ("read_pixels", "read_raw"),
     "pixelwise": ("Terms", "amplifier_plane", "apply_terms"),
     "curves": ("Ensemble",),
@@ -64,9 +65,11 @@ _HOMES = {
     "declarative": ("Cards", "DeclarativeInstrument"),
     "definition": ("CameraDefinition", "load_definition"),
     "hookspecs": ("hookimpl",),
+    "png": ("encode_png",),
     "registry": ("Registry",),
     "recipe": ("Recipe", "RecipeError"),
     "results": ("Results",),
+    "review": ("contact_sheet",),
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -102,15 +105,23 @@ if TYPE_CHECKING:
     from albireo.images import read_image as read_image
     from albireo.images import variance_of as variance_of
     from albireo.images import write_image as write_image
+    from albireo.overrides import Override as Override
+    from albireo.overrides import Overrides as Overrides
+    from albireo.overrides import OverridesError as OverridesError
+    from albireo.overrides import is_called as is_called
+    from albireo.overrides import remove_override as remove_override
+    from albireo.overrides import write_override as write_override
     from albireo.pixels import read_pixels as read_pixels
     from albireo.pixels import read_raw as read_raw
     from albireo.pixelwise import Terms as Terms
     from albireo.pixelwise import amplifier_plane as amplifier_plane
     from albireo.pixelwise import apply_terms as apply_terms
+    from albireo.png import encode_png as encode_png
     from albireo.recipe import Recipe as Recipe
     from albireo.recipe import RecipeError as RecipeError
     from albireo.registry import Registry as Registry
     from albireo.results import Results as Results
+    from albireo.review import contact_sheet as contact_sheet
     from albireo.roles import ROLES as ROLES
     from albireo.roles import Aligner as Aligner
     from albireo.roles import BackgroundEstimator as BackgroundEstimator

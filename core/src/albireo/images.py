@@ -5,7 +5,7 @@ float32 where the noise is known, a plane of `Flag` bits, and the boolean mask t
 An algorithm never changes an image it was given; it makes a new one with `image`.
 
 Noise. A raw pixel has the variance ``max(p, 0) / gain + (read_noise / gain)**2`` in adu squared, where ``p`` is what
-light and dark current left: raw counts minus the electronic pedestal. `initial_variance` is the one place that says
+light and dark current left: raw counts minus the electronic pedestal. `noise_model` is the one place that says
 so (Howell 2006, Handbook of CCD Astronomy, section 4.4).
 """
 
@@ -33,7 +33,7 @@ __all__ = [
     "atomic_path",
     "flags_of",
     "image",
-    "initial_variance",
+    "noise_model",
     "planes_of",
     "raw_image",
     "read_image",
@@ -181,26 +181,22 @@ def flags_of(picture: CCDData) -> NDArray[np.uint16]:
     return np.zeros(picture.shape, dtype=np.uint16)
 
 
-def initial_variance(
-    signal: NDArray[np.float32], gain: float, read_noise: float, out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """Variance in adu squared of pixels that hold ``signal`` adu above the electronic pedestal.
+def noise_model(gain: float, read_noise: float) -> tuple[float, float]:
+    """Give the variance of a raw pixel as ``a s + b``, in adu squared, for a signal of ``s`` adu.
 
     Parameters
     ----------
-    signal : ndarray of float32
-        Counts due to light and dark current, in adu; negative values count as zero.
     gain : float
         Electrons per adu.
     read_noise : float
         Electrons.
-    out : ndarray of float32, optional
-        Where to write.
+
+    Returns
+    -------
+    a, b : float
+        ``1 / gain`` and ``(read_noise / gain)**2``. A signal below zero counts as zero.
     """
-    result = np.maximum(signal, np.float32(0.0), out=out)
-    result *= np.float32(1.0 / gain)
-    result += np.float32((read_noise / gain) ** 2)
-    return result
+    return 1.0 / gain, (read_noise / gain) ** 2
 
 
 PARTIAL = ".partial"

@@ -8,6 +8,7 @@ with astropy takes longer than reading a strip of it. Packed and gzipped images 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io import fits
 
+from albireo.engine import compiled
+from albireo.engine.memory import empty
 from albireo.frames import Frame, FrameError, Section, Tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["read_pixels", "read_raw"]
+__all__ = ["read_pixels", "read_raw", "sample_raw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +56,7 @@ def read_pixels(path: str | Path, hdu: int = 0, region: Section | None = None) -
     FrameError
         If the file is no readable FITS image, is shorter than its header says, or does not hold the whole region.
     """
-    try:
-        state = os.stat(path)
-        layout = _layout(str(path), hdu, state.st_size, state.st_mtime_ns)
-        if region is not None and not region.within(layout.shape):
-            raise FrameError(
-                f"section {region.to_fits()} reaches beyond the image of {path}, which has "
-                f"{layout.shape[1]} x {layout.shape[0]} pixels"
-            )
-        if layout.offset >= 0:
-            plain = np.memmap(path, layout.dtype, "r", layout.offset, layout.shape)
-            return _scaled(plain if region is None else plain[region.slices], layout)
-        with _opened(path) as hdus:
-            stored = hdus[hdu].data if region is None else hdus[hdu].section[region.slices]
-            return _scaled(stored, layout)
-    except (FrameError, MemoryError):
-        raise
-    except Exception as error:  # damaged bytes make astropy, zlib and the decompressors raise whatever they like
-        raise FrameError(f"{path} cannot be read: {_reason(error, path)}") from error
+    return _read(path, hdu, region, lambda stored: stored)
 
 
 def read_raw(frame: Frame, region: Section | None = None) -> NDArray[np.float32]:
@@ -111,6 +97,68 @@ def read_raw(frame: Frame, region: Section | None = None) -> NDArray[np.float32]
             counts = read_pixels(frame.path, tile.hdu, _source(tile, common))
             raw[place.slices] = counts[:: -1 if tile.flip_y else 1, :: -1 if tile.flip_x else 1]
     return raw
+
+
+def sample_raw(frame: Frame, step: int, rows: int) -> NDArray[np.float32]:
+    """Read some rows of the light-sensitive part of a frame, evenly spread: enough for a small picture of it.
+
+    Parameters
+    ----------
+    frame : Frame
+    step : int
+        Rows of a block; at the far edge, rows that fill no whole block are left out.
+    rows : int
+        How many rows in the middle of each block are read, at most ``step``. Of a plain image no others are touched.
+
+    Returns
+    -------
+    ndarray of float32, shape (blocks, rows, nx)
+        NaN where a pixel is blank or no tile lies.
+
+    Raises
+    ------
+    FrameError
+        As for `read_pixels`, or if the frame has fewer rows than one block.
+    """
+    lit = frame.lit
+    blocks, nx, first = lit.shape[0] // step, lit.shape[1], (step - rows) // 2
+    if not blocks:
+        raise FrameError(f"{frame.path} has {lit.shape[0]} rows of data, fewer than the {step} of a block")
+    lit = Section(lit.y0, lit.y0 + blocks * step, lit.x0, lit.x1)
+
+    def pick(stored: NDArray[Any]) -> NDArray[Any]:
+        return stored.reshape(blocks, step, nx)[:, first : first + rows]
+
+    if not frame.tiles:
+        return _read(frame.path, frame.hdu, lit, pick)
+    tile = frame.tiles[0]
+    if tile.target.shape == frame.shape and not (tile.flip_x or tile.flip_y):  # a window of one image
+        return _read(frame.path, tile.hdu, tile.source.part(lit), pick)
+    return pick(read_raw(frame, lit))
+
+
+def _read(
+    path: str | Path, hdu: int, region: Section | None, pick: Callable[[NDArray[Any]], NDArray[Any]]
+) -> NDArray[np.float32]:
+    """Read what ``pick`` takes of a region as it is stored; see `read_pixels`."""
+    try:
+        state = os.stat(path)
+        layout = _layout(str(path), hdu, state.st_size, state.st_mtime_ns)
+        if region is not None and not region.within(layout.shape):
+            raise FrameError(
+                f"section {region.to_fits()} reaches beyond the image of {path}, which has "
+                f"{layout.shape[1]} x {layout.shape[0]} pixels"
+            )
+        if layout.offset >= 0:
+            plain = np.memmap(path, layout.dtype, "r", layout.offset, layout.shape)
+            return _scaled(pick(plain if region is None else plain[region.slices]), layout)
+        with _opened(path) as hdus:
+            stored = hdus[hdu].data if region is None else hdus[hdu].section[region.slices]
+            return _scaled(pick(stored), layout)
+    except (FrameError, MemoryError):
+        raise
+    except Exception as error:  # damaged bytes make astropy, zlib and the decompressors raise whatever they like
+        raise FrameError(f"{path} cannot be read: {_reason(error, path)}") from error
 
 
 def _source(tile: Tile, part: Section) -> Section:
@@ -166,8 +214,12 @@ def _opened(path: str | Path) -> fits.HDUList:
 
 
 def _scaled(stored: NDArray[Any], layout: _Layout) -> NDArray[np.float32]:
-    pixels = np.empty(stored.shape, dtype=np.float32)
+    pixels: NDArray[np.float32] = empty(stored.shape, np.float32)
     if layout.scale == 1.0:
+        plain = stored.ndim == 2 and stored.dtype == ">i2" and stored.strides[1] == 2
+        if plain and layout.blank is None and (kernels := compiled(stored.size)):
+            kernels.convert(stored, layout.zero, pixels)
+            return pixels
         np.add(stored, np.float32(layout.zero), out=pixels, casting="unsafe")
     else:
         np.multiply(stored, layout.scale, out=pixels, casting="unsafe")

@@ -2,8 +2,8 @@
 
 Overscan, bias, linearity, dark, gain and flat all have one form: subtract something, put the counts on a straight
 line, multiply or divide by something. A correction of that form states its `Terms`; `apply_terms` then runs any number
-of them over the image strip by strip, so that every pixel travels through the caches once, and carries the variance
-along:
+of them over the image strip by strip (see `albireo.engine`), so that every pixel travels through the caches once, and
+carries the variance along:
 
 ============================  =======================================================
 operation                     variance
@@ -14,21 +14,25 @@ multiply by ``m``             ``V m**2``
 divide by ``d``               ``(V + out**2 V_d) / d**2`` (``out`` is the result)
 ============================  =======================================================
 
-The variance begins with `albireo.images.initial_variance` at the moment the electronic pedestal is gone and the counts
+The variance begins with `albireo.images.noise_model` at the moment the electronic pedestal is gone and the counts
 are linear, and before anything that light or dark current left is taken away, whatever order the recipe has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from albireo.frames import Frame, FrameError, Section
-from albireo.images import Flag, flags_of, image, initial_variance, variance_of
+from albireo.engine import run_steps
+from albireo.engine.memory import empty
+from albireo.engine.steps import Canvas, Op, Step
+from albireo.frames import Amplifier, Frame, FrameError, Section
+from albireo.images import MASKED, Flag, flags_of, image, noise_model, variance_of
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -39,9 +43,9 @@ __all__ = ["Plane", "Terms", "aligned_terms", "amplifier_plane", "apply_terms"]
 Plane: TypeAlias = "float | NDArray[np.float32]"
 """A number, or an array that broadcasts to the image: (ny, nx), (ny, 1) or (1, nx)."""
 
-STRIP_PIXELS = 1 << 17
-"""Pixels worked on at a time: few enough for data, variance, scratch and a master plane (2 MiB) to stay in a cache, and
-enough to make the calls of numpy not count."""
+STRIP_PIXELS = 1 << 16
+"""Pixels worked on at a time: few enough for data and variance (512 KiB) to stay in the second-level cache, and enough
+to read masters in long runs."""
 
 CROP_KEY = "CROPSEC"
 """Where ``meta`` remembers which part of the raw image is left, as a FITS section."""
@@ -172,151 +176,96 @@ def apply_terms(picture: CCDData, frame: Frame, terms: Sequence[Terms], *, last:
             window = window.part(term.crop)
             crop = term.crop if crop is None else crop.part(term.crop)
     terms = aligned_terms(terms, picture.shape, frame.shape, crop)
-    data: NDArray[np.float32] = picture.data[window.slices]
+    data = np.asarray(picture.data, dtype=np.float32)[window.slices]
     flags = flags_of(picture)[window.slices]
     given = variance_of(picture)
-    variance = None if given is None else given[window.slices]
+    variance = None if given is None else np.asarray(given, dtype=np.float32)[window.slices]
 
-    gain, read_noise = amplifier_plane(frame, "gain", crop), amplifier_plane(frame, "read_noise", crop)
     known = bool(frame.amplifiers) and all(a.gain > 0 and a.read_noise >= 0 for a in frame.amplifiers)
     noisy = variance is not None or (known and (last or any(term.starts_noise for term in terms)))
+    steps: list[Step] = []
+    begun = variance is not None or not noisy
+    for term in terms:
+        if not begun and term.starts_noise:
+            steps.append(_noise_step(frame, crop))
+            begun = True
+        steps += _steps(term)
+    if not begun:
+        steps.append(_noise_step(frame, crop))
 
-    out = np.empty(data.shape, dtype=np.float32)
-    out_variance = np.empty(data.shape, dtype=np.float32) if noisy else None
-    out_flags = np.empty(data.shape, dtype=np.uint16)
-    rows = min(data.shape[0], max(1, STRIP_PIXELS // data.shape[1]))
-    scratch = np.empty((rows, data.shape[1]), dtype=np.float32)
-    marks = np.empty((rows, data.shape[1]), dtype=np.bool_)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for start in range(0, data.shape[0], rows):
-            strip = slice(start, min(start + rows, data.shape[0]))
-            x, bits = out[strip], out_flags[strip]
-            spare, mark = scratch[: x.shape[0]], marks[: x.shape[0]]
-            np.copyto(x, data[strip])
-            np.copyto(bits, flags[strip])
-            v = None if out_variance is None else out_variance[strip]
-            begun = variance is not None
-            if v is not None:
-                # Until the noise of the counts is known, v collects the variance of the pedestals.
-                v[...] = 0.0 if variance is None else variance[strip]
-            for term in terms:
-                if v is not None and not begun and term.starts_noise:
-                    v += initial_variance(x, _rows(gain, strip), _rows(read_noise, strip), out=spare)
-                    begun = True
-                _subtract(x, v, term, strip, spare)
-                _linearise(x, v, term, bits, spare, mark)
-                _multiply(x, v, term, strip, spare)
-                _divide(x, v, term, strip, spare, mark)
-                if term.flags is not None:
-                    bits |= _rows(term.flags, strip)
-            if v is not None and not begun:
-                v += initial_variance(x, _rows(gain, strip), _rows(read_noise, strip), out=spare)
-            np.isfinite(x, out=mark)
-            if not mark.all():
-                bits[~mark] |= np.uint16(Flag.NO_DATA)
+    canvas = Canvas(
+        data=data,
+        flags=flags,
+        variance=variance,
+        out=empty(data.shape, np.float32),
+        out_flags=empty(data.shape, np.uint16),
+        out_mask=empty(data.shape, np.bool_),
+        out_variance=empty(data.shape, np.float32) if noisy else None,
+        no_data=int(Flag.NO_DATA),
+        masked=int(MASKED),
+    )
+    run_steps(steps, canvas, STRIP_PIXELS)
     unit = next((term.unit for term in reversed(terms) if term.unit), str(picture.unit))
     meta = dict(picture.meta) if crop is None else {**picture.meta, CROP_KEY: crop.to_fits()}
     if notes := [term.note for term in terms if term.note]:
         meta["HISTORY"] = [*meta.get("HISTORY", ()), *notes]
-    return image(out, unit, variance=out_variance, flags=out_flags, meta=meta)
+    result = image(canvas.out, unit, variance=canvas.out_variance, meta=meta)
+    result.flags, result.mask = canvas.out_flags, canvas.out_mask
+    return result
 
 
-def _subtract(
-    x: NDArray[np.float32], v: NDArray[np.float32] | None, term: Terms, strip: slice, spare: NDArray[np.float32]
-) -> None:
-    if not _is(term.subtract, 0.0):
-        x -= _scaled(_rows(term.subtract, strip), term.subtract_scale, spare)
-    if v is not None and not _is(term.subtract_variance, 0.0):
-        v += _scaled(_rows(term.subtract_variance, strip), term.subtract_scale**2, spare)
-
-
-def _linearise(
-    x: NDArray[np.float32],
-    v: NDArray[np.float32] | None,
-    term: Terms,
-    bits: NDArray[np.uint16],
-    spare: NDArray[np.float32],
-    mark: NDArray[np.bool_],
-) -> None:
+def _steps(term: Terms) -> Iterator[Step]:
+    """Spell a term out; until the noise of the counts is known, the variance is that of the pedestals."""
+    square = float(np.float32(term.subtract_scale**2))
+    certain = _is(term.subtract_variance, 0.0) or square == 0.0
+    if not (certain and _is(term.subtract, 0.0)):
+        p, a = _scaled(term.subtract, term.subtract_scale)
+        q, b = (_plane(0.0), 0.0) if certain else _scaled(term.subtract_variance, square)
+        yield Step(Op.SUBTRACT, (p, q), (a, b))
     if term.nonlinear_above < inf:
-        np.greater(x, term.nonlinear_above, out=mark)
-        if mark.any():
-            bits[mark] |= np.uint16(Flag.NON_LINEAR)
-    if not term.linearity:
-        return
-    if v is not None:
-        slope = _polynomial(x, [power * c for power, c in enumerate(term.linearity, 1)], spare)
-        v *= np.square(slope, out=slope)
-    x *= _polynomial(x, term.linearity, spare)
+        yield Step(Op.FLAG_ABOVE, (), (term.nonlinear_above,), int(Flag.NON_LINEAR))
+    if term.linearity:
+        slope = tuple(power * c for power, c in enumerate(term.linearity, 1))
+        yield Step(Op.LINEARISE, (), (*term.linearity, *slope))
+    if not _is(term.multiply, 1.0):
+        yield Step(Op.MULTIPLY, (_plane(term.multiply),))
+    if not _is(term.divide, 1.0):
+        exact = _is(term.divide_variance, 0.0)
+        yield Step(Op.DIVIDE, (_plane(term.divide), _plane(term.divide_variance)), (0.0 if exact else 1.0,))
+    if term.flags is not None:
+        yield Step(Op.FLAG, (np.asarray(term.flags, dtype=np.uint16),))
 
 
-def _polynomial(x: NDArray[np.float32], coefficients: Sequence[float], out: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Evaluate c0 + c1 x + c2 x**2 + ... by Horner's rule."""
-    out[...] = coefficients[-1]
-    for coefficient in coefficients[-2::-1]:
-        out *= x
-        out += coefficient
-    return out
+def _noise_step(frame: Frame, crop: Section | None) -> Step:
+    """Begin the variance: that of a signal s is ``p s + q``."""
+    if len({(amplifier.gain, amplifier.read_noise) for amplifier in frame.amplifiers}) > 1:
+        planes = _noise_planes(frame.amplifiers, frame.shape)
+        return Step(Op.NOISE, planes if crop is None else tuple(plane[crop.slices] for plane in planes))
+    amplifier = frame.amplifiers[0]
+    return Step(Op.NOISE, tuple(_plane(value) for value in noise_model(amplifier.gain, amplifier.read_noise)))
 
 
-def _multiply(
-    x: NDArray[np.float32], v: NDArray[np.float32] | None, term: Terms, strip: slice, spare: NDArray[np.float32]
-) -> None:
-    if _is(term.multiply, 1.0):
-        return
-    factor = _rows(term.multiply, strip)
-    x *= factor
-    if v is not None:
-        v *= _squared(factor, spare)
+@lru_cache(maxsize=2)
+def _noise_planes(
+    amplifiers: tuple[Amplifier, ...], shape: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Give p and q of the noise where amplifiers differ; the frames of a detector share them."""
+    planes = np.full(shape, np.nan, dtype=np.float32), np.full(shape, np.nan, dtype=np.float32)
+    for amplifier in amplifiers:
+        for plane, value in zip(planes, noise_model(amplifier.gain, amplifier.read_noise), strict=True):
+            plane[amplifier.data.slices] = value
+    return planes
 
 
-def _divide(
-    x: NDArray[np.float32],
-    v: NDArray[np.float32] | None,
-    term: Terms,
-    strip: slice,
-    spare: NDArray[np.float32],
-    mark: NDArray[np.bool_],
-) -> None:
-    if _is(term.divide, 1.0):
-        return
-    divisor = _rows(term.divide, strip)
-    x /= divisor
-    if v is not None:
-        if not _is(term.divide_variance, 0.0):
-            np.multiply(x, x, out=spare)
-            spare *= _rows(term.divide_variance, strip)
-            v += spare
-        v /= _squared(divisor, spare)
-    np.greater(divisor, 0.0, out=mark)
-    if not mark.all():
-        np.logical_not(mark, out=mark)
-        x[mark] = np.nan
-        if v is not None:
-            v[mark] = np.nan
+def _scaled(plane: Plane, scale: float) -> tuple[NDArray[np.float32], float]:
+    """Give a plane and what multiplies it; a number is multiplied at once."""
+    return (_plane(plane), scale) if isinstance(plane, np.ndarray) else (_plane(plane * scale), 1.0)
 
 
-def _squared(plane: Any, spare: NDArray[np.float32]) -> Any:
-    """Square a number or plane, in the scratch space."""
-    return plane * plane if isinstance(plane, float) else np.square(plane, out=_part(spare, plane))
-
-
-def _scaled(plane: Any, scale: float, spare: NDArray[np.float32]) -> Any:
-    """Multiply a plane by a number, in the scratch space."""
-    if scale == 1.0:
-        return plane
-    return plane * scale if isinstance(plane, float) else np.multiply(plane, scale, out=_part(spare, plane))
-
-
-def _part(spare: NDArray[np.float32], plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    return spare[: plane.shape[0], : plane.shape[1]]
-
-
-def _rows(plane: Any, strip: slice) -> Any:
-    """Give the part of a plane that belongs to a strip; a single row is passed through."""
-    if isinstance(plane, np.ndarray):
-        return plane[strip] if plane.shape[0] > 1 else plane
-    return plane
+def _plane(value: Plane) -> NDArray[np.float32]:
+    """Give a number as a plane of one pixel."""
+    with np.errstate(over="ignore"):
+        return np.asarray(value, dtype=np.float32).reshape(getattr(value, "shape", (1, 1)))
 
 
 def _is(plane: Plane, value: float) -> bool:

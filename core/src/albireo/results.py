@@ -113,12 +113,13 @@ class Results:
     def summary(self) -> dict[str, Any]:
         """Title, command line, versions, counts, warnings, citations, times: everything that is not a table.
 
-        Keys: ``title``, ``command``, ``started`` and ``finished`` (ISO, UTC), ``seconds``, ``versions`` (distribution
-        to version), ``counts`` (fate to number), ``warnings`` (list of text: what a person should know), ``notes``
-        (what the camera assumed about its frames), ``citations`` (list), ``masters``, ``fields``, ``curves``,
-        ``bands``, ``timing`` (stage to seconds), ``ensembles`` (for each field, filter, method and aperture:
-        ``frames``, ``comparisons`` with weights, and under ``steps`` what curve steps noted, such as
-        ``steps["differential"]["transparency"]``, one number a frame), ``files`` (every table of the run).
+        Keys: ``title``, ``command``, ``recipe`` (the file, where it lay then), ``started`` and ``finished`` (ISO, UTC),
+        ``seconds``, ``versions`` (distribution to version), ``counts`` (fate to number), ``warnings`` (list of text:
+        what a person should know), ``notes`` (what the camera assumed about its frames), ``citations`` (list),
+        ``masters``, ``fields``, ``curves``, ``bands``, ``timing`` (stage to seconds), ``ensembles`` (for each field,
+        filter, method and aperture: ``frames``, ``comparisons`` with weights, and under ``steps`` what curve steps
+        noted, such as ``steps["differential"]["transparency"]``, one number a frame), ``files`` (every table of the
+        run).
         """
         text: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
         return text

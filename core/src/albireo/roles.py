@@ -275,7 +275,7 @@ class Selector(Stage):
             Those that are left after the selectors before this one.
         measured : mapping
             What `measure` gave, by the name of the frame; for a selector that judges results the numbers of the table
-            of frames.
+            of frames, and ``field``, a number that frames aligned onto the same reference share.
         """
 
     def rescue(self, frames: Frames) -> Mapping[str, str]:
@@ -379,8 +379,9 @@ class MasterBuilder(Stage):
         CCDData
             With the shape and unit of the stack (a flat or sky is dimensionless, around one), the variance of the
             result, and `Flag.NO_DATA` where no frame had a value. ``meta`` may hold what the report should say: numbers
-            and texts under keys of at most eight characters, and ``HISTORY`` lines. Planes beside it, such as the
-            number of values of each pixel, go with `albireo.image` as ``planes``.
+            and texts under keys of at most eight characters, ``HISTORY`` lines, ``COMMENT`` lines that the run tells a
+            person, and ``DROPPED``, the names of frames that it left out with the reasons. Planes beside it, such as
+            the number of values of each pixel, go with `albireo.image` as ``planes``.
 
         Raises
         ------

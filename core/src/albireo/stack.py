@@ -242,8 +242,10 @@ class RawStack(Stack):
             return self._plain(frame)[strip]
         left = prepared.left
         raw = self._read(frame, Section(left.y0 + strip.start, left.y0 + strip.stop, left.x0, left.x1))
-        terms = [_rows_of(term, strip) for term in prepared.terms]
-        return stack_rows(apply_terms(raw, silent(frame), terms, last=False))
+        if prepared.terms:
+            terms = [_rows_of(term, strip) for term in prepared.terms]
+            raw = apply_terms(raw, silent(frame), terms, last=False)
+        return stack_rows(raw)
 
 
 def _equal(plane: Any, other: Any) -> bool:

@@ -81,9 +81,9 @@ def darks(*exptimes, start=0.0):
     return [Frames([frame_of(kind="dark", exptime=t, start=start)]) for t in exptimes]
 
 
-@pytest.mark.parametrize(("scale", "ratio"), [("exposure", 3.0), ("none", 1.0)])
-def test_a_dark_is_scaled_with_its_variance(scale, ratio):
-    frame = frame_of(exptime=90.0)
+@pytest.mark.parametrize(("scale", "exptime", "ratio"), [("exposure", 90.0, 3.0), ("none", 30.0, 1.0)])
+def test_a_dark_is_scaled_with_its_variance(scale, exptime, ratio):
+    frame = frame_of(exptime=exptime)
     terms = Dark(scale=scale).terms(constant(0.0), frame, dark_of(30.0))
     result = apply_terms(constant(100.0), frame, [terms])
     np.testing.assert_allclose(result.data, 100.0 - 10.0 * ratio, rtol=1e-6)
@@ -131,7 +131,7 @@ def test_scaling_beyond_a_factor_of_two_deserves_a_word(exptime, warns):
     assert Dark(scale="none").check(frame_of(exptime=exptime), darks(30.0)[0]) == ""
     if exptime == 61.0:
         assert said == (
-            "a dark of 30 s is scaled by 2.03 to 61 s for a.fits; beyond a factor of 2 hot pixels are not corrected "
+            "a dark of 30 s is scaled by 2.03 to frames of 61 s; beyond a factor of 2 hot pixels are not corrected "
             "well: take darks of about 61 s"
         )
 
@@ -182,6 +182,26 @@ def test_pixels_of_low_response_are_flagged_and_masked():
     assert not Flat(min_response=0.0).correct(constant(10.0), frame_of(), {"flat": master}).mask[0, 0]
 
 
+def test_the_error_of_a_flat_is_that_of_the_divided_value():
+    """The case that went wrong elsewhere: 10000 adu at a response of 0.5 +- 0.01."""
+    frame = frame_of(amplifiers=(Amplifier(Section(0, 4, 0, 6), gain=1.5, read_noise=7.5),))
+    master = constant(0.5, unit="", variance=np.full((4, 6), 0.01**2))
+    result = apply_terms(constant(10000.0), frame, [Flat().terms(constant(0.0), frame, {"flat": master})])
+    before = 10000.0 / 1.5 + (7.5 / 1.5) ** 2
+    np.testing.assert_allclose(variance_of(result), (before + (20000.0 * 0.01) ** 2) / 0.5**2, rtol=1e-6)
+    np.testing.assert_allclose(np.sqrt(variance_of(result)), 432.17, rtol=1e-3)
+
+
+def test_pixels_of_too_much_response_are_flagged_where_a_limit_is_given():
+    response = np.ones((4, 6), dtype=np.float32)
+    response[0, :3] = 0.7, 1.2, 1.3
+    master = image(response, "")
+    result = Flat(min_response=0.8, max_response=1.2).correct(constant(10.0), frame_of(), {"flat": master})
+    np.testing.assert_array_equal(flags_of(result)[0], [Flag.LOW_RESPONSE, 0, Flag.BAD, 0, 0, 0])
+    assert result.mask.sum() == 2
+    assert not Flat().correct(constant(10.0), frame_of(), {"flat": master}).mask.any()
+
+
 def test_masters_are_left_alone():
     flags = np.zeros((4, 6), dtype=np.uint16)
     flags[1, 1] = Flag.BAD
@@ -194,6 +214,8 @@ def test_masters_are_left_alone():
 def test_options_have_bounds():
     with pytest.raises(ValidationError):
         Flat(min_response=1.0)
+    with pytest.raises(ValidationError):
+        Flat(max_response=1.0)
     with pytest.raises(ValidationError):
         Dark(scale="always")
     with pytest.raises(ValidationError):

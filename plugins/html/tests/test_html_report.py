@@ -65,9 +65,9 @@ class Page(HTMLParser):
 
 
 def page(run: Results, **options: Any) -> Page:
-    (path,) = Html(**options).write(run, run.folder / "report")
+    path, sheet = Html(**options).write(run, run.folder / "report")
     assert path == run.folder / "report" / "index.html"
-    assert [entry.name for entry in path.parent.iterdir()] == ["index.html"]
+    assert sorted(path.parent.iterdir()) == [sheet, path]
     return Page(path)
 
 
@@ -381,6 +381,37 @@ def test_writing_twice_gives_the_same_page(night: Write) -> None:
     run = night()
     first = page(run).source
     assert page(Results(run.folder)).source == first
+
+
+def frames_of(sheet: Path) -> list[dict[str, Any]]:
+    """What the contact sheet knows of each frame."""
+    drawn = Page(sheet)
+    (facts,) = [text for path, text in drawn.texts if path[-1] == "script" and text.startswith("{")]
+    return json.loads(facts)["frames"]
+
+
+def test_the_page_links_to_a_contact_sheet_with_the_verdict_on_every_frame(night: Write) -> None:
+    run = night()
+    drawn = page(run)
+    assert "frames.html" in [attrs["href"] for attrs in drawn.all("a")]
+    shown = {frame["name"]: frame for frame in frames_of(run.folder / "report" / "frames.html")}
+    assert {name: frame["fate"] for name, frame in shown.items()} == dict(run.frames["name", "fate"].iterrows())
+    assert shown["flat.0004.fits"]["reason"] == "mean level 61238 adu is above 0.8 of saturation"
+    assert shown["night/wasp12.0011.fits"]["stage"] == "align"
+
+
+def test_a_contact_sheet_of_what_was_left_out_has_nothing_else(night: Write, tmp_path: Path) -> None:
+    _, sheet = Html(contact_sheet="left-out").write(night(), tmp_path)
+    assert sorted(frame["fate"] for frame in frames_of(sheet)) == ["dropped", "dropped", "failed"]
+
+
+def test_without_a_contact_sheet_an_earlier_one_goes_and_the_page_does_not_link_to_it(
+    night: Write, tmp_path: Path
+) -> None:
+    Html().write(night(), tmp_path)
+    (path,) = Html(contact_sheet="none").write(night(), tmp_path)
+    assert not (tmp_path / "frames.html").exists()
+    assert "frames.html" not in path.read_text(encoding="utf-8")
 
 
 def test_importing_the_plugin_loads_nothing_heavy() -> None:

@@ -1,10 +1,13 @@
 """Selection by level: what is measured, what is dropped, and the words for it."""
 
+import tomllib
+
 import numpy as np
 import pytest
+from astropy.io import fits
 from pydantic import ValidationError
 
-from albireo import Amplifier, Flag, Frame, Frames, Section, image
+from albireo import Amplifier, Flag, Frame, Frames, Section, Tile, image, raw_image, read_raw
 from albireo_selection import Level
 
 NY, NX = 101, 140
@@ -120,6 +123,76 @@ def test_options_must_make_sense():
         Level()
     with pytest.raises(ValidationError, match=r"min = 0.8 must be below max = 0.2"):
         Level(min=0.8, max=0.2)
-    for options in ({"max": 1.5}, {"min": -0.1}, {"max": 0.5, "pedestal": "bias"}, {"max": 0.5, "kind": "lamp"}):
+    for options in ({"max": 1.5}, {"min": -0.1}, {"max": 0.5, "pedestal": "dark"}, {"max": 0.5, "kind": "lamp"}):
         with pytest.raises(ValidationError):
             Level(**options)
+
+
+def test_the_pedestal_can_come_from_the_bias_frames_of_the_same_readout():
+    stage = Level(min=0.2, max=0.8, pedestal="bias")
+    slow, fast = (("mode", "slow"),), (("mode", "fast"),)
+    frames = Frames(
+        [
+            frame_of("flat-slow.fits", setup=slow, saturation=16384.0),
+            frame_of("flat-fast.fits", setup=fast, saturation=16384.0),
+            *(frame_of(f"bias-{n}.fits", "bias", setup=slow) for n in range(3)),
+        ]
+    )
+    assert all(stage.wants(frame) for frame in frames)
+    levels = [0.19 * (16384 - 640) + 640, 8000.0, 638.0, 640.0, 900.0]
+    selection = stage.select(frames, {f.name: numbers(level) for f, level in zip(frames, levels, strict=True)})
+    assert selection.dropped == {
+        "flat-slow.fits": (
+            "median level 2991 adu above the pedestal of 640 adu is 19 % of saturation (15744); at least 20 % is "
+            "required"
+        ),
+        "flat-fast.fits": (
+            "there is no bias frame of its detector and set-up to take the pedestal from; give it in adu"
+        ),
+    }
+
+
+def test_each_half_of_a_split_detector_is_judged_by_itself(tmp_path):
+    """Two filters over one array: in the flat of one exposure one half is saturated and the other is not."""
+    rng = np.random.default_rng(5)
+    raw = np.concatenate([rng.normal(9000.0, 80.0, (60, 40)), np.full((60, 50), 16384.0)], axis=1)
+    raw[:, 38:42] = 0.0  # the rim between the halves belongs to neither
+    path = tmp_path / "flat.fits"
+    fits.PrimaryHDU(raw.astype(np.float32)).writeto(path)
+    halves = Frames(
+        Frame(
+            str(path),
+            name=f"flat.fits:{name}",
+            detector=name,
+            kind="flat",
+            filter=name[-1],
+            saturation=16384.0,
+            shape=(60, x1 - x0),
+            tiles=(Tile(0, raw.shape, Section(0, 60, x0, x1), Section(0, 60, 0, x1 - x0)),),
+            amplifiers=(Amplifier(Section(0, 60, 0, x1 - x0)),),
+        )
+        for name, x0, x1 in (("C2Y", 0, 38), ("C2Z", 42, 90))
+    )
+    stage = Level(min=0.1, max=0.8, max_saturated=0.01)
+    measured = {frame.name: stage.measure(raw_image(read_raw(frame), frame.saturation), frame) for frame in halves}
+    assert measured["flat.fits:C2Y"]["level"] == pytest.approx(9000.0, abs=5 * 1.25 * 80.0 / np.sqrt(60 * 38))
+    assert measured["flat.fits:C2Y"]["saturated"] == 0
+    assert measured["flat.fits:C2Z"]["saturated"] == 1  # equal to the level is saturated
+    selection = stage.select(halves, measured)
+    assert [frame.name for frame in selection.kept] == ["flat.fits:C2Y"]
+    assert selection.dropped == {
+        "flat.fits:C2Z": "100 % of its pixels are saturated (at or above 16384 adu); at most 1 % is allowed"
+    }
+
+
+def test_only_the_number_of_saturated_pixels_needs_no_pedestal():
+    assert reason(Level(max_saturated=0.01, pedestal="overscan"), numbers(30000.0, overscan=float("nan"))) == ""
+
+
+def test_a_recipe_says_the_same_as_python():
+    options = tomllib.loads('kind = ["flat", "sky"]\nfilter = ["g", "r"]\nmax = 0.8\npedestal = 300')
+    stage = Level(kind=["flat", "sky"], filter=["g", "r"], max=0.8, pedestal=300.0)
+    assert Level(**options) == stage
+    told = [(kind, colour) for kind in ("flat", "sky", "science") for colour in "gri"]
+    judged = [pair for pair in told if stage.judges(frame_of(kind=pair[0], filter=pair[1]))]
+    assert judged == [("flat", "g"), ("flat", "r"), ("sky", "g"), ("sky", "r")]

@@ -57,11 +57,18 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="show the plan and stop")
     run.add_argument("--quiet", action="store_true", help="print problems only")
 
+    review = command("review", "look at the frames of a run and decide by hand which take part")
+    review.add_argument("run", type=Path, help="the run folder")
+    review.add_argument("--port", type=int, metavar="N", default=0, help="where to serve the page (default: any free)")
+    review.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
+    review.add_argument("--author", metavar="NAME", help="whose decisions they are (default: your user name)")
+
     check = command("check", "check a recipe and report everything that is wrong with it")
     recipe_options(check, data=False)
 
     plan = command("plan", "show which frame gets which master and why, from headers alone")
     recipe_options(plan)
+    plan.add_argument("--files", action="store_true", help="name every science frame, not only the first and the last")
 
     inspect = command("inspect", "show the frames of a folder as a camera sees them")
     inspect.add_argument("data", type=Path, help="a folder or a file")

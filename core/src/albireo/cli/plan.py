@@ -6,14 +6,22 @@ from argparse import Namespace
 from collections import Counter
 
 from albireo.cli.common import complain, listing, read_recipe, terminal
-from albireo.frames import Frames
-from albireo.plan import Plan, PlanError
+from albireo.frames import Frame, Frames
+from albireo.plan import FILTERED, Plan, PlanError
 from albireo.recipe import Recipe
 from albireo.run import RunError, plan_run
 
-BYTES = 4
-SECONDS_PER_MEGAPIXEL = {"bias": 0.02, "dark": 0.02, "flat": 0.04, "science": 0.06}
-"""Rough cost of one frame on one core, for the estimate: reading, correcting, finding, measuring."""
+BYTES_OF_IMAGE = 10
+"""Data, variance and flags of a pixel on disk."""
+
+BYTES_OF_MASTER = 14
+"""With the numbers of values used and rejected."""
+
+SECONDS_PER_MEGAPIXEL = 0.06
+"""Rough cost of a science frame on one core, for the estimate: reading, correcting, finding, measuring."""
+
+SECONDS_PER_MEGAPIXEL_OF_MASTERS = 0.03
+"""The same for a frame that becomes part of a master."""
 
 
 def command(options: Namespace) -> int:
@@ -27,19 +35,22 @@ def command(options: Namespace) -> int:
         for problem in getattr(error, "problems", [str(error)]):
             complain(problem)
         return 1
-    show(plan, frames, recipe)
+    show(plan, frames, recipe, each=getattr(options, "files", False))
     return 0
 
 
-def show(plan: Plan, frames: Frames, recipe: Recipe) -> None:
-    """Print a plan."""
+def show(plan: Plan, frames: Frames, recipe: Recipe, each: bool = False) -> None:
+    """Print a plan, with a line for each science frame if asked, else for those that are treated alike."""
     console = terminal()
     masters = listing("master", "frames", "filter", "corrected by", "serves", title="Masters")
     serves = Counter(m.name for chosen in plan.choices.values() for m, _ in chosen.values())
     for master in plan.masters:
         used = ", ".join(sorted(m.name for m in master.masters.values()))
-        filters = master.frames[0].filter if master.kind == "flat" else ""
-        masters.add_row(master.name, str(len(master.frames)), filters, used, str(serves[master.name]))
+        filters = master.frames[0].filter if master.kind in FILTERED else ""
+        number = str(len(master.frames))
+        if master.stored is not None:
+            number, used = str(master.stored.number), f"(of the library: {master.stored.path})"
+        masters.add_row(master.name, number, filters, used, str(serves[master.name]))
     if plan.masters:
         console.print(masters)
     fields = listing("field", "frames", "filters", "first choice as reference", title="Fields")
@@ -50,7 +61,7 @@ def show(plan: Plan, frames: Frames, recipe: Recipe) -> None:
         console.print(fields)
     science = listing("science frames", "masters", "why", title="Science frames")
     for (names, reasons), group in _alike(plan).items():
-        which = group[0] if len(group) == 1 else f"{len(group)}: {group[0]} to {group[-1]}"
+        which = "\n".join(group) if each or len(group) == 1 else f"{len(group)}: {group[0]} to {group[-1]}"
         science.add_row(which, "\n".join(names) or "(none)", "\n".join(reasons))
     if plan.science:
         console.print(science)
@@ -79,16 +90,16 @@ def _alike(plan: Plan) -> dict[tuple[tuple[str, ...], tuple[str, ...]], list[str
 
 
 def _cost(plan: Plan, recipe: Recipe) -> tuple[float, float]:
-    pixels = Counter[str]()
-    for master in plan.masters:
-        for frame in master.frames:
-            pixels[master.kind] += frame.shape[0] * frame.shape[1]
-    for frame in plan.science:
-        pixels["science"] += frame.shape[0] * frame.shape[1]
-    seconds = sum(SECONDS_PER_MEGAPIXEL[kind] * n / 1e6 for kind, n in pixels.items())
-    planes = 2 * BYTES + 2
-    area = max((f.shape[0] * f.shape[1] for f in plan.science), default=0)
-    disk = area * planes * (len(plan.masters) + len(plan.fields))
+    built = [master for master in plan.masters if master.stored is None]
+    science = sum(_megapixels(frame) for frame in plan.science)
+    calibration = sum(_megapixels(frame) for master in built for frame in master.frames)
+    seconds = SECONDS_PER_MEGAPIXEL * science + SECONDS_PER_MEGAPIXEL_OF_MASTERS * calibration
+    area = max((_megapixels(frame) for frame in plan.science), default=0.0)
+    disk = 1e6 * area * (BYTES_OF_MASTER * len(built) + BYTES_OF_IMAGE * len(plan.fields))
     if recipe.output.reduced:
-        disk += pixels["science"] * planes
+        disk += 1e6 * science * BYTES_OF_IMAGE
     return seconds, disk
+
+
+def _megapixels(frame: Frame) -> float:
+    return frame.shape[0] * frame.shape[1] / 1e6

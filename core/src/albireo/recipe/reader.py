@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ TERMS = {
     "dark": "the dark current subtracted",
     "electron": "an image in electrons",
     "flat": "the image flat-fielded",
+    "rebin": "the pixels binned",
     "background": "an estimate of the background",
     "sources": "a list of sources",
     "psf": "the shape of a star",
@@ -273,9 +275,10 @@ class Reader:
             have |= correction.provides
             done.append(correction)
             if correction.master and correction.master not in made and masters_complete:
+                makers = " or ".join(f'"{name}"' for name in self._makers(correction.master)) or '"combine"'
                 self._problem(
                     f"it takes a master {correction.master}, and no [[masters]] makes one; add [[masters]] with "
-                    f'use = "combine", kind = "{correction.master}"',
+                    f'use = {makers}, kind = "{correction.master}"',
                     path,
                     where,
                 )
@@ -295,6 +298,13 @@ class Reader:
             self.warnings.append("no [alignment]: stars are measured at the same pixels in every frame")
         if "targets" in tables and "photometry" not in tables:
             self.warnings.append("the recipe has targets but no [[photometry]]: nothing will be measured")
+
+    def _makers(self, kind: str) -> Iterator[str]:
+        """Name the installed builders that make masters of a kind."""
+        for entry in self.registry.entries("master"):
+            with suppress(ValidationError):
+                if entry.cls(kind=kind).kind == kind:  # type: ignore[call-arg, attr-defined]
+                    yield entry.name
 
     def _missing(self, stage: Stage, have: set[str], path: KeyPath, where: str, table: str, complete: bool) -> None:
         for term in sorted(stage.needs - have):

@@ -47,17 +47,18 @@ def build_masters(run: RunState) -> None:
         path = run.master_path(master)
         if not run.index.has(key):
             note = _find(path, key, master) or _build(run, master, builder, key, path)
-            run.index.save_product(key, path, {**note, "remarks": _remarks(run, master, builder)})
+            note["remarks"] += _compared(run, master, builder)
+            run.index.save_product(key, path, note)
         if run.library is not None and run.recipe.library is not None and run.recipe.library.add:
             enter(run, run.library, master, builder)
         for remark in run.index.note(key)["remarks"]:
             run.warn(remark)
-        for name, reason in run.index.note(key)["lost"].items():
-            if name not in {frame.name for frame in run.plan.science}:
-                run.left_out(name, Fate("failed", f"master {master.kind}", reason))
-        for frame in master.frames:
-            if frame.kind != "science":  # what becomes of those is for the reduction to say
-                run.fates.setdefault(frame.name, Fate("used", "", f"in master {master.name}"))
+        note = run.index.note(key)
+        for frame in master.frames.where(kind=lambda kind: kind != "science"):  # of those the reduction tells
+            for fate, reasons in (("failed", note["lost"]), ("dropped", note["dropped"])):
+                if frame.name in reasons:
+                    run.left_out(frame.name, Fate(fate, f"master {master.kind}", reasons[frame.name]))
+            run.fates.setdefault(frame.name, Fate("used", "", f"in master {master.name}"))
         run.watch.advance()
 
 
@@ -84,7 +85,8 @@ def _find(path: Path, key: str, master: MasterPlan) -> dict[str, Any] | None:
         return None
     if header.get("ALBKEY") != key or header.get("NFRAMES") != len(master.frames):
         return None
-    return {"lost": {}, "meta": plain_cards(header)}
+    remark = " ".join(map(str, header.get("COMMENT", ())))
+    return {"lost": {}, "dropped": {}, "remarks": [remark] if remark else [], "meta": plain_cards(header)}
 
 
 def _build(run: RunState, master: MasterPlan, builder: MasterBuilder, key: str, path: Path) -> dict[str, Any]:
@@ -104,15 +106,20 @@ def _build(run: RunState, master: MasterPlan, builder: MasterBuilder, key: str, 
             f"the master {master.name} cannot be built: {error}. It would have served {len(served)} frames. "
             f'Repair or replace these frames, or write allow_missing = ["{master.kind}"] under [recipe].'
         ) from error
-    built = with_meta(built, ALBKEY=key, **_cards(master.kind, stack.frames, built.meta.get("HISTORY", ())))
+    # With these a correction knows which noise its master shares with another of the same frame.
+    keys = {f"KEY{kind.upper()[:5]}": run.master_keys[m.name] for kind, m in master.masters.items()}
+    dropped = dict(built.meta.get("DROPPED", {}))
+    kept = Frames(frame for frame in stack.frames if frame.name not in dropped)
+    built = with_meta(built, ALBKEY=key, **keys, **_cards(master.kind, kept, built.meta.get("HISTORY", ())))
     write_image(path, built)
-    for name, reason in stack.lost.items():
+    for name, reason in {**stack.lost, **dropped}.items():
         log.warning("%s left out of master %s: %s", name, master.name, reason)
-    log.info("master %s from %d frames", master.name, len(stack.frames))
-    return {"lost": stack.lost, "meta": plain_cards(built.meta)}
+    log.info("master %s from %d frames", master.name, len(kept))
+    remarks = [f"{master.name}: {text}" for text in built.meta.get("COMMENT", ())]
+    return {"lost": stack.lost, "dropped": dropped, "remarks": remarks, "meta": plain_cards(built.meta)}
 
 
-def _remarks(run: RunState, master: MasterPlan, builder: MasterBuilder) -> list[str]:
+def _compared(run: RunState, master: MasterPlan, builder: MasterBuilder) -> list[str]:
     """Hold a master against those of this night, made before it, that its builder wants to see beside it."""
     from albireo.images import read_image
 

@@ -32,6 +32,7 @@ def summary(run: RunState, fields: Sequence[Mapping[str, Any]], curves: Sequence
     return {
         "title": run.recipe.options.title or run.recipe.path.stem,
         "command": run.command,
+        "recipe": str(run.recipe.path.resolve()),
         "started": _iso(run.started),
         "finished": _iso(time.time()),
         "seconds": round(time.time() - run.started, 2),
@@ -51,7 +52,7 @@ def _of_night(run: RunState, master: MasterPlan) -> dict[str, Any]:
     note = run.index.note(run.master_keys[master.name])
     return {
         "path": f"masters/{master.name}.fits",
-        "frames": [f.name for f in master.frames if f.name not in note.get("lost", {})],
+        "frames": [f.name for f in master.frames if f.name not in (*note.get("lost", ()), *note.get("dropped", ()))],
         "meta": note.get("meta", {}),
     }
 

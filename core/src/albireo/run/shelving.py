@@ -35,8 +35,8 @@ def _enter(run: RunState, library: Library, master: MasterPlan, builder: MasterB
     entries = library.entries(master.kind)
     if any(entry.key == key and entry.path == path for entry in entries):
         return
-    lost = run.index.note(key)["lost"]
-    frames = Frames(frame for frame in master.frames if frame.name not in lost)
+    note = run.index.note(key)
+    frames = Frames(f for f in master.frames if f.name not in note["lost"] and f.name not in note["dropped"])
     new = Entry(
         key=key,
         path=path,

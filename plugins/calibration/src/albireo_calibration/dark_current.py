@@ -24,7 +24,7 @@ class DarkCurrent(PixelwiseCorrection, name="dark-current"):
 
     needs = frozenset({"electron"})
     provides = frozenset({"dark"})
-    excludes = frozenset({"dark", "flat"})
+    excludes = frozenset({"dark", "flat", "rebin"})
 
     def terms(self, image: CCDData, frame: Frame, masters: Mapping[str, CCDData]) -> Terms:
         """Give the electrons to subtract.

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from math import pi
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from albireo import Amplifier, Frame, FrameError, Frames, PixelwiseCorrection
 
@@ -47,12 +47,18 @@ class Overscan(PixelwiseCorrection, name="overscan"):
     with the scatter ``s`` of the pixels about the levels of their rows. All pixels of a row share this error, which a
     variance plane cannot say.
 
+    With ``fit`` the levels of the rows are replaced by a polynomial or a cubic spline through them, whose error is
+    smaller by far. A row counts by its number of pixels, and rows that stand off the curve do not shape it, such as
+    columns whose charge bled into an overscan above the data. The variance is that of the fit at each row. Rows beyond
+    those with a level keep the value of the curve at its end. Where an amplifier settles steeply in its first rows,
+    no smooth curve follows it: leave ``fit`` out.
+
     Runs before `trim`, on the whole raw image.
     """
 
     looks_at_pixels: ClassVar[bool] = True
     provides = frozenset({"pedestal"})
-    excludes = frozenset({"trim"})
+    excludes = frozenset({"trim", "rebin"})
 
     statistic: Literal["clipped-mean", "median"] = Field(
         "clipped-mean",
@@ -74,6 +80,20 @@ class Overscan(PixelwiseCorrection, name="overscan"):
         description="Running mean of the levels over this many rows; 1 for none. Only for along = 'rows'.",
         json_schema_extra={"unit": "pixel"},
     )
+    fit: Literal["none", "polynomial", "spline"] = Field(
+        "none",
+        description="A smooth curve through the levels of the rows in place of each row's own level. Only for along = "
+        "'rows'.",
+    )
+    degree: int = Field(3, ge=0, le=15, description="Degree of the polynomial.")
+    knots: int = Field(8, ge=0, description="Inner knots of the cubic spline, evenly spread over the rows.")
+
+    @model_validator(mode="after")
+    def _smooths_in_one_way(self) -> Overscan:
+        if self.fit != "none" and (self.along == "all" or self.smooth > 1):
+            other = "along = 'all'" if self.along == "all" else "smooth"
+            raise ValueError(f"fit = {self.fit!r} and {other} exclude each other; leave one of them out")
+        return self
 
     def terms(self, image: CCDData, frame: Frame, masters: Mapping[str, CCDData]) -> Terms:
         """Measure the levels on the raw image.
@@ -97,17 +117,20 @@ class Overscan(PixelwiseCorrection, name="overscan"):
                 "before `trim`"
             )
         if len(frame.amplifiers) == 1:
-            level, variance = self._levels(image, frame, frame.amplifiers[0])
-            return Terms(subtract=level, subtract_variance=variance, pedestal=True)
+            level, variance, found = self._levels(image, frame, frame.amplifiers[0])
+            return Terms(subtract=level, subtract_variance=variance, pedestal=True, note=f"overscan{found}")
         levels = np.zeros(image.shape, dtype=np.float32)
         variances = np.zeros(image.shape, dtype=np.float32)
+        notes = []
         for amplifier in frame.amplifiers:
-            level, variance = self._levels(image, frame, amplifier)
+            level, variance, found = self._levels(image, frame, amplifier)
+            notes.append(found)
             for section in (amplifier.data, amplifier.overscan):
                 if section is not None:
                     levels[section.slices] = np.broadcast_to(level, image.shape)[section.slices]
                     variances[section.slices] = np.broadcast_to(variance, image.shape)[section.slices]
-        return Terms(subtract=levels, subtract_variance=variances, pedestal=True)
+        note = f"overscan{','.join(notes)}"
+        return Terms(subtract=levels, subtract_variance=variances, pedestal=True, note=note)
 
     def check(self, frame: Frame, group: Frames | None) -> str:
         """Say if this frame has no overscan to measure."""
@@ -127,8 +150,11 @@ class Overscan(PixelwiseCorrection, name="overscan"):
 
     def _levels(
         self, image: CCDData, frame: Frame, amplifier: Amplifier
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Levels and variances of one amplifier, shape (ny, 1), or (1, nx) for an overscan above or below the data."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], str]:
+        """Levels and variances of one amplifier, and what to note.
+
+        The shape is (ny, 1), or (1, nx) for an overscan above or below the data.
+        """
         import numpy as np
 
         from albireo import Flag, flags_of
@@ -144,19 +170,43 @@ class Overscan(PixelwiseCorrection, name="overscan"):
         if good.any():
             centre, scale = _centre(lines)
             dropout = (lines == 0.0) & (centre > DROPOUT_SIGMAS * scale)
-            level, variance = _line_levels(np.where(dropout, np.nan, lines), self.statistic)
+            level, number, scatter = _line_levels(np.where(dropout, np.nan, lines), self.statistic)
         if not good.any() or not np.isfinite(level).any():
             raise FrameError(
                 f"the overscan {section.to_fits()} of {frame.name} has no usable pixels: {good.sum()} of {good.size} "
                 "are neither saturated nor missing; is the section right for this camera?"
             )
+        mean = float(np.average(level[number > 0], weights=number[number > 0]))
+        name = f" of {amplifier.name}" if amplifier.name else ""
+        note = f"{name}: {mean:.2f} adu, {scatter:.2f} adu rms"
+        noise = scatter * (pi / 2.0 if self.statistic == "median" else 1.0) ** 0.5
+        variance = np.where(number > 0, noise**2 / np.maximum(number, 1), np.nan)
         if self.along == "all":
             level, variance = _mean_level(level, variance)
-        else:
+        elif self.fit == "none":
             level, variance = _filled(level, variance, first, total)
             level, variance = _running_mean(level, self.smooth), _running_mean(variance, self.smooth) / self.smooth
+        else:
+            level, variance = self._curve(level, number, noise, np.arange(total) - float(first), frame.name)
         axis = 1 if beside else 0
-        return np.expand_dims(level, axis).astype(np.float32), np.expand_dims(variance, axis).astype(np.float32)
+        return np.expand_dims(level, axis).astype(np.float32), np.expand_dims(variance, axis).astype(np.float32), note
+
+    def _curve(
+        self, level: NDArray[np.float64], number: NDArray[np.int64], noise: float, lines: NDArray[np.float64], name: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The smooth curve through the levels of the lines, and its variance."""
+        from albireo_calibration.line_fit import curve_through
+
+        assert self.fit != "none"
+        order = self.degree if self.fit == "polynomial" else self.knots
+        try:
+            return curve_through(level, number, noise, lines, self.fit, order)
+        except ValueError as error:
+            what = "degree" if self.fit == "polynomial" else "number of knots"
+            raise FrameError(
+                f"no {self.fit} can be laid through the overscan of {name}: {error}; lower the {what} ({order}), or "
+                "leave `fit` out"
+            ) from error
 
 
 def _centre(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -167,8 +217,11 @@ def _centre(values: NDArray[np.float64]) -> tuple[float, float]:
     return centre, max(MAD_TO_SIGMA * float(np.nanmedian(np.abs(values - centre))), 1.0)
 
 
-def _line_levels(lines: NDArray[np.float64], statistic: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Level and its variance for each line of values (NaN is left out); NaN where too few are left."""
+def _line_levels(lines: NDArray[np.float64], statistic: str) -> tuple[NDArray[np.float64], NDArray[np.int64], float]:
+    """Level of each line of values (NaN is left out) and how many made it; NaN and zero where too few are left.
+
+    The third is the scatter of a value about the level of its line.
+    """
     import numpy as np
 
     ordered = np.sort(lines, axis=1)  # NaN goes last
@@ -181,12 +234,10 @@ def _line_levels(lines: NDArray[np.float64], statistic: str) -> tuple[NDArray[np
     kept = np.abs(residual) <= CLIP_SIGMAS * scale
     number = kept.sum(axis=1)
     enough = number >= max(1.0, MIN_FRACTION * ordered.shape[1])
-    divisor = np.where(enough, number, 1)
-    offset = np.where(kept, residual, 0.0).sum(axis=1) / divisor
-    scatter = _pooled_variance(np.where(kept, residual - offset[:, None], 0.0)[enough], number[enough])
+    offset = np.where(kept, residual, 0.0).sum(axis=1) / np.where(enough, number, 1)
+    variance = _pooled_variance(np.where(kept, residual - offset[:, None], 0.0)[enough], number[enough])
     level = median if statistic == "median" else median + offset
-    factor = pi / 2.0 if statistic == "median" else 1.0
-    return np.where(enough, level, np.nan), np.where(enough, factor * scatter / divisor, np.nan)
+    return np.where(enough, level, np.nan), np.where(enough, number, 0), variance**0.5
 
 
 def _pooled_variance(residual: NDArray[np.float64], number: NDArray[np.int64]) -> float:

@@ -42,11 +42,13 @@ class Bias(PixelwiseCorrection, name="bias"):
     """Subtract the master bias, with its variance.
 
     After an overscan correction this takes away the fixed pattern, and without one the whole pedestal. Flags of the
-    master are passed on to the image.
+    master are passed on to the image. It comes before the dark current is subtracted: a dark that was not freed of its
+    bias takes the bias away itself.
     """
 
     master = "bias"
     provides = frozenset({"pedestal"})
+    excludes = frozenset({"dark"})
 
     def terms(self, image: CCDData, frame: Frame, masters: Mapping[str, CCDData]) -> Terms:
         """Give the master to subtract; shape of the image, unit adu."""

@@ -3,22 +3,23 @@
 A master sky is around one. What is subtracted from a frame is the master times the level of the sky in that frame,
 which is the clipped median of the ratio of the two: the structure cancels in the ratio, so that stars and bad pixels
 stand out of a narrow distribution.
+
+The sky may also come from the science frames themselves, in groups that run with time and overlap. A frame then takes
+a group without itself: a star that is part of the sky it is seen against loses some of its light.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import pi
+from collections.abc import Mapping, Sequence
+from math import inf, isfinite
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from albireo import Frame, FrameError, PixelwiseCorrection
+from albireo import SECONDS_PER_DAY, Frame, FrameError, Frames, PixelwiseCorrection
 
 if TYPE_CHECKING:
-    import numpy as np
     from astropy.nddata import CCDData
-    from numpy.typing import NDArray
 
     from albireo import Terms
 
@@ -27,12 +28,6 @@ SAMPLE = 1 << 18
 
 LEAST = 100
 """Fewer pixels than this tell nothing of the level of the sky."""
-
-ONE_SIGMA = 0.15865525393145707
-"""Share of a normal distribution below minus one standard deviation."""
-
-ROUNDS = 20
-"""Rounds of clipping at most."""
 
 
 class Sky(PixelwiseCorrection, name="sky"):
@@ -68,23 +63,48 @@ class Sky(PixelwiseCorrection, name="sky"):
         import numpy as np
 
         from albireo import Terms
-        from albireo_calibration.planes import raised_flags, variance_plane
+        from albireo_calibration.planes import master_for, raised_flags, variance_plane
 
-        master = masters[self.master]
-        if master.shape != image.shape:
-            raise FrameError(
-                f"{frame.name} has {image.shape[1]} x {image.shape[0]} pixels here, its master sky {master.shape[1]} x "
-                f"{master.shape[0]}; both must be trimmed by the same corrections"
-            )
+        master = master_for(self.master, image, frame, masters)
         level, variance = self._level(image, master, frame)
         error = np.square(master.data)
         error *= np.float32(variance)
         error += np.float32(level**2) * variance_plane(master)
-        return Terms(subtract=master.data * np.float32(level), subtract_variance=error, flags=raised_flags(master))
+        return Terms(
+            subtract=master.data * np.float32(level),
+            subtract_variance=error,
+            flags=raised_flags(master),
+            note=f"sky: level {level:.6g} +- {variance**0.5:.2g} {image.unit}",
+        )
+
+    def choose(self, frame: Frame, masters: Sequence[Frames]) -> tuple[Frames | None, str]:
+        """Take the group nearest in mean time of those without the frame itself, or of all if there is none."""
+        if len(masters) == 1:
+            return super().choose(frame, masters)
+        distances = [_distance(frame, group) for group in masters]
+        order = sorted(range(len(masters)), key=distances.__getitem__)
+        chosen = next((index for index in order if not _holds(masters[index], frame)), order[0])
+        group, minutes = masters[chosen], distances[chosen] * SECONDS_PER_DAY / 60.0
+        away = f"{minutes:.1f} min away in the mean" if isfinite(minutes) else "times unknown"
+        own = ""
+        if group[0].kind == frame.kind:
+            own = "; all hold the frame itself" if _holds(group, frame) else ", without the frame itself"
+        return group, f"nearest in time, {away}, of {len(masters)} that match{own}"
+
+    def check(self, frame: Frame, group: Frames | None) -> str:
+        """Say if a frame is part of the sky that is subtracted from it."""
+        if group is None or not _holds(group, frame):
+            return ""
+        return (
+            "some frames are themselves part of the master sky that is subtracted from them, which takes light from "
+            "their stars; let the skies run with time (`running-sky`), or take frames of an empty field"
+        )
 
     def _level(self, image: CCDData, master: CCDData, frame: Frame) -> tuple[float, float]:
         """Level of the sky in the unit of the image, and its variance."""
         import numpy as np
+
+        from albireo_calibration.levels import clipped_median
 
         step = max(1, image.shape[0] * image.shape[1] // SAMPLE)
         rows = slice(None, None, min(step + 1 - step % 2, image.shape[0]))  # odd, not to fall in step with amplifiers
@@ -99,18 +119,14 @@ class Sky(PixelwiseCorrection, name="sky"):
                 f"the level of the sky in {frame.name} cannot be measured: {good.sum()} usable pixels of {good.size} "
                 f"looked at, at least {LEAST} are needed; the others are masked or not numbers"
             )
-        return _clipped_median(np.sort(ratio[good].astype(np.float64)), self.clip)
+        return clipped_median(np.sort(ratio[good].astype(np.float64)), self.clip)
 
 
-def _clipped_median(ordered: NDArray[np.float64], clip: float) -> tuple[float, float]:
-    """Median of sorted values without the outliers, and its variance."""
-    low, high = 0, len(ordered)
-    for _ in range(ROUNDS):
-        centre = float(ordered[(low + high) // 2])
-        sigma = centre - float(ordered[low + int(ONE_SIGMA * (high - low))])
-        left = int(ordered.searchsorted(centre - clip * sigma, "left"))
-        right = int(ordered.searchsorted(centre + clip * sigma, "right"))
-        if (left, right) == (low, high):
-            break
-        low, high = left, right
-    return centre, pi / 2.0 * sigma**2 / (high - low)
+def _distance(frame: Frame, group: Frames) -> float:
+    """From a frame to the mean time of a group, in days; infinite where a time is not known."""
+    days = abs(frame.start - sum(other.start for other in group) / len(group))
+    return days if isfinite(days) else inf
+
+
+def _holds(group: Frames, frame: Frame) -> bool:
+    return any(other.name == frame.name for other in group)

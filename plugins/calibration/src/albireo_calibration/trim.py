@@ -21,6 +21,7 @@ class Trim(PixelwiseCorrection, name="trim"):
     """
 
     provides = frozenset({"trim"})
+    excludes = frozenset({"rebin"})
 
     def terms(self, image: CCDData, frame: Frame, masters: Mapping[str, CCDData]) -> Terms:
         """Give the section to keep.

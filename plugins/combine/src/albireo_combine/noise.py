@@ -7,11 +7,12 @@ the level is the photon transfer curve: read noise at the bottom and photon nois
 
 from __future__ import annotations
 
+from math import erf, exp, pi, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from albireo_combine.rules import MAD_TO_SIGMA, kept_variance
+from albireo_combine.rules import MAD_TO_SIGMA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,12 @@ BINS = 16
 
 CLIP = 4.0
 """Differences farther out than this many standard deviations are cosmic rays, stars or bad pixels."""
+
+
+def kept_variance(limit: float) -> float:
+    """Variance of a unit normal distribution cut at ``-limit`` and ``limit``."""
+    density = exp(-0.5 * limit * limit) / sqrt(2.0 * pi)
+    return 1.0 - 2.0 * limit * density / erf(limit / sqrt(2.0))
 
 
 def sampled(shape: tuple[int, ...]) -> slice:
@@ -74,6 +81,6 @@ def _clipped_variance(values: NDArray[np.float64]) -> float:
     variance = 0.0
     for _ in range(3):
         kept = values[np.abs(values) <= limit]
-        variance = float(kept.var()) / kept_variance(CLIP, CLIP)
+        variance = float(kept.var()) / kept_variance(CLIP)
         limit = CLIP * variance**0.5
     return variance

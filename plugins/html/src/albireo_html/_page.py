@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from albireo import Results
 
 
-def render(run: Results, folder: Path, max_rows: int) -> str:
-    """Give the page as text; links to products are relative to ``folder``."""
+def render(run: Results, folder: Path, max_rows: int, sheets: list[str]) -> str:
+    """Give the page as text; links to products are relative to ``folder``, ``sheets`` are pages in it."""
     base = Path(os.path.relpath(run.folder, folder)).as_posix()
     frames = run.frames
     curves = read_curves(run, base)
@@ -68,6 +68,7 @@ def render(run: Results, folder: Path, max_rows: int) -> str:
         total=len(frames),
         reasons=reasons(frames),
         rows=rows(frames, max_rows),
+        sheets=sheets,
         masters=masters_section(run),
         alignment=alignment_section(night),
         conditions=conditions,

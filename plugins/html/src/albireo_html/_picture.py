@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from albireo import encode_png
 
 ANCHORS = ((10, 22, 48), (38, 66, 118), (74, 118, 168), (148, 160, 160), (214, 186, 122), (255, 244, 214))
 """Night blue to pale gold, rising in lightness all the way, so that it can be read without colour vision."""
@@ -104,22 +104,6 @@ def ink(stretched: NDArray[np.float32], low: float, high: float) -> Picture:
 def _picture(stretched: NDArray[np.float32], palette: NDArray[np.float64], low: float, high: float) -> Picture:
     indices = np.rint(np.where(np.isfinite(stretched), stretched, 0) * (GREYS - 1)).astype(np.uint8)
     indices[~np.isfinite(stretched)] = GREYS
-    indices = indices[::-1]
     ny, nx = indices.shape
-    rows = np.concatenate([np.zeros((ny, 1), np.uint8), indices], axis=1)  # each row begins with its filter: none
-    header = struct.pack(">IIBBBBB", nx, ny, 8, 3, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        _chunk(kind, body)
-        for kind, body in (
-            (b"IHDR", header),
-            (b"PLTE", np.vstack([np.rint(palette), np.zeros(3)]).astype(np.uint8).tobytes()),
-            (b"tRNS", b"\xff" * GREYS + b"\x00"),
-            (b"IDAT", zlib.compress(rows.tobytes(), 6)),
-            (b"IEND", b""),
-        )
-    )
+    png = encode_png(indices, np.vstack([palette, np.zeros(3)]))
     return Picture(f"data:image/png;base64,{base64.b64encode(png).decode()}", nx, ny, low, high)
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

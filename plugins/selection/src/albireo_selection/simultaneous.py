@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field, model_validator
 
 from albireo import Frame, Frames, Selection, Selector
+from albireo_selection.chosen import without
 
 
 class Simultaneous(Selector, name="simultaneous"):
@@ -30,8 +31,7 @@ class Simultaneous(Selector, name="simultaneous"):
         science = frames.where(kind="science")
         groups = science.by("instrument", "exposure")
         reasons = {frame.name: self._reason(frame, groups[frame.instrument, frame.exposure]) for frame in science}
-        dropped = {name: reason for name, reason in reasons.items() if reason}
-        return Selection(Frames(frame for frame in frames if frame.name not in dropped), dropped)
+        return without(frames, reasons)
 
     def _reason(self, frame: Frame, together: Frames) -> str:
         if not frame.exposure:

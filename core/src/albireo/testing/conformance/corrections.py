@@ -72,7 +72,7 @@ def _image(stage: Correction) -> CCDData:
 
 def _masters(stage: Correction, picture: CCDData) -> dict[str, CCDData]:
     rng = np.random.default_rng(8)
-    shape, exptime = picture.shape, {"EXPTIME": _frame().exptime}
+    shape, cards = picture.shape, {"EXPTIME": _frame().exptime, "NFRAMES": 9}
 
     def plane(level: float, scatter: float, unit: str, meta: Mapping[str, Any]) -> CCDData:
         data = rng.normal(level, scatter, shape)
@@ -82,9 +82,12 @@ def _masters(stage: Correction, picture: CCDData) -> dict[str, CCDData]:
 
     masters = {
         "bias": plane(10.0, 1.0, str(picture.unit), {"EXPTIME": 0.0}),
-        "dark": plane(6.0, 1.0, str(picture.unit), exptime),
-        "flat": plane(1.0, 0.02, "", exptime),
-        "sky": plane(1.0, 0.02, "", exptime),
+        "dark": plane(6.0, 1.0, str(picture.unit), cards),
+        "flat": plane(1.0, 0.02, "", cards),
+        "sky": plane(1.0, 0.02, "", cards),
+        "fringe": plane(0.0, 0.02, "", cards),
+        "illumination": plane(1.0, 0.02, "", cards),
+        "bad": image((rng.random(shape) < 0.01).astype(np.float32), "", flags=np.zeros(shape, np.uint16), meta=cards),
     }
     return {stage.master: masters[stage.master]} if stage.master in masters else {}
 

@@ -1,0 +1,9 @@
+"""Looking at frames: the contact sheet of a night, and the local page on which a person decides about them.
+
+The sheet is one page of HTML that a report links to. ``albireo review`` serves the same page with buttons, and every
+click becomes an entry in the file of hand decisions, which a recipe replays.
+"""
+
+from albireo.review.sheet import contact_sheet
+
+__all__ = ["contact_sheet"]
