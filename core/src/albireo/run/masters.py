@@ -161,4 +161,5 @@ def _cards(kind: str, frames: Frames, history: str | Iterable[str]) -> dict[str,
 def plain_cards(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a builder noted, without what every FITS header has."""
     skip = {"HISTORY", "COMMENT", "", "SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "ALBKEY", "BUNIT"}
-    return {k: v for k, v in dict(meta).items() if k not in skip and isinstance(v, str | int | float | bool)}
+    noted = {k: v for k, v in dict(meta).items() if k not in skip and not k.startswith("KEY")}
+    return {k: v for k, v in noted.items() if isinstance(v, str | int | float | bool)}

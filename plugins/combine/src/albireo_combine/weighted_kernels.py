@@ -1,4 +1,4 @@
-"""The compiled kernel of weighted means: `albireo_combine.reference.weigh_block`, at a few times the cost of others.
+"""The compiled kernel of weighted means, `albireo_combine.reference.weigh_block`: some twenty times as slow as without.
 
 Every value has its own weight, so that pixels are worked on one by one. Importing this module compiles one function, or
 loads it from numba's cache on disk.
@@ -154,11 +154,15 @@ def weigh_block(
             if used < 3:
                 break
             here = _weighted_middle(x, ranks, left, pull)
-            k = 0
+            k, far = 0, False
             for i in range(n):
                 if left[i]:
-                    distances[k] = (x[i] - here) / sigma[i]
+                    distance = (x[i] - here) / sigma[i]
+                    far |= -distance > low or distance > high
+                    distances[k] = distance
                     k += 1
+            if known and not far:  # whatever the width is, the limits are no less than these
+                break
             limit = max(1.0 if known else 0.0, _width(distances, spare, used, clipping))
             k, before = 0, used
             for i in range(n):
