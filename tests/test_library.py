@@ -45,15 +45,22 @@ def lonely(night, tmp_path_factory):
     raw = tmp_path_factory.mktemp("lonely") / "raw"
     raw.mkdir()
     for exposure in night.truth:
-        path = raw / Path(exposure.frame.path).name
-        path.write_bytes(Path(exposure.frame.path).read_bytes())
-        with fits.open(path, mode="update") as hdus:
-            for key in ("DATE-OBS", "UTCSTART", "DATE"):
-                value = hdus[0].header.get(key, "")
-                if "-" in str(value):
-                    day = np.datetime64(value[:10]) + 3
-                    hdus[0].header[key] = f"{day}{value[10:]}"
+        later(exposure.frame.path, raw, 3)
     return raw
+
+
+def later(path: str, folder: Path, days: int, dust: slice | None = None) -> None:
+    """Copy a raw frame as if it were taken some days later, with a tenth of the light gone from some columns."""
+    with fits.open(path) as hdus:
+        header, data = hdus[0].header, hdus[0].data
+        for key in ("DATE-OBS", "UTCSTART", "DATE"):
+            if "-" in str(header.get(key, "")):
+                header[key] = f"{np.datetime64(header[key][:10]) + days}{header[key][10:]}"
+        if dust is not None:
+            bias = np.median(data[:, -10:])
+            lit = data[:, dust].astype(np.float64)
+            data[:, dust] = np.rint(bias + 0.9 * (lit - bias)).astype(data.dtype)
+        fits.PrimaryHDU(data, header).writeto(folder / Path(path).name)
 
 
 def test_a_library_points_at_the_masters_of_the_run_that_made_them(shelved):
@@ -193,3 +200,34 @@ def test_a_file_that_is_no_library_is_named(night, lonely, command, tmp_path):
     done = command("plan", night.write(tmp_path, library_table(folder)), lonely)
     assert done.code == 1
     assert "cannot be used as a library of masters" in done.err
+
+
+def test_a_flat_that_changed_is_doubtful_until_the_next_night_agrees_with_it(night, library, reduce, command, tmp_path):
+    """A tenth of the light is missing in a fifth of the columns, first on one night, then on the next as well."""
+    verdicts = []
+    for days in (1, 2):
+        raw = tmp_path / f"raw-{days}"
+        raw.mkdir()
+        for frame in night.truth.frames:
+            later(frame.path, raw, days, slice(100, 200) if frame.kind == "flat" else None)
+        recipe = night.write(tmp_path, library_table(library))
+        done = reduce(recipe, raw, tmp_path / f"run-{days}")
+        assert done.code == 0, done.text
+        warned = "differs from the one before it in the library" in done.text
+        flats = [entry for entry in Library(library).entries() if entry.kind == "flat"]
+        verdicts.append((warned, [entry.verdict for entry in flats]))
+    assert verdicts == [(True, ["good", "doubtful"]), (False, ["good", "good", "good"])]
+    remark = next(entry.remark for entry in Library(library).entries() if entry.kind == "flat" and entry.remark)
+    assert "of the pixels differ by more than 6 of their errors" in remark
+    assert remark.endswith("agrees with it")
+    biases = [entry for entry in Library(library).entries() if entry.kind == "bias"]
+    assert {entry.verdict for entry in biases} == {"good"}
+
+
+def test_a_library_that_is_a_file_is_refused_before_anything_is_made(night, reduce, tmp_path):
+    file = tmp_path / "library"
+    file.touch()
+    done = reduce(night.write(tmp_path, library_table(file)), night.raw, tmp_path / "run")
+    assert done.code == 1
+    assert "is a file; a library of masters needs a folder" in done.err
+    assert not (tmp_path / "run" / "masters").exists()

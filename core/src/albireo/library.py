@@ -132,6 +132,8 @@ class Library:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / "library.sqlite"
+        if folder.exists() and not folder.is_dir():
+            raise LibraryError(f"{folder} is a file; a library of masters needs a folder")
         self.entries()  # complains now rather than in the middle of a run
 
     def entries(self, kind: str = "") -> list[Entry]:
@@ -158,10 +160,19 @@ class Library:
         return found[0]
 
     def enter(self, entry: Entry) -> None:
-        """Enter a master, in the state its file has now; an older entry of the same file is replaced."""
+        """Enter a master, in the state its file has now; an older entry of the same file is replaced.
+
+        Raises
+        ------
+        LibraryError
+            If the library cannot be written.
+        """
         state = entry.path.stat()
         entry = replace(entry, size=state.st_size, mtime_ns=state.st_mtime_ns)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LibraryError(f"the folder {self.folder} cannot be made: {error.strerror}") from error
         with self._open() as db:
             db.execute("DELETE FROM masters WHERE path = ? AND key != ?", (str(entry.path), entry.key))
             db.execute(f"INSERT OR REPLACE INTO masters VALUES ({', '.join('?' * 14)})", _row(entry))
