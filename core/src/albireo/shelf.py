@@ -58,6 +58,7 @@ class Shelf:
         self.warnings: list[str] = []
         self._troubles: dict[str, str] = {}
         self._chains: dict[str, str] = {}
+        self._alike: dict[str, dict[tuple[object, ...], list[Entry]]] = {}
 
     def choose(self, correction: Correction, frame: Frame) -> tuple[Entry | None, str]:
         """Choose a master for a frame by the rules of its correction.
@@ -69,12 +70,7 @@ class Shelf:
             Why this one, or why none.
         """
         kind = correction.master
-        facts = self.recipe.instrument.match(kind)
-        alike = [
-            entry
-            for entry in self.entries
-            if entry.kind == kind and all(frame.fact(name) == entry.frames[0].fact(name) for name in facts)
-        ]
+        alike = self._matching(kind).get(self._facts(kind, frame), [])
         if not alike:
             return None, f"the library has no master {kind} that matches"
         reasons = {entry.key: self._against(entry, frame) for entry in alike}
@@ -91,6 +87,19 @@ class Shelf:
         entry = usable[next(number for number, other in enumerate(groups) if other is group)]
         doubt = f"; it is doubtful: {entry.remark}" if entry.verdict != GOOD else ""
         return entry, f"from the library, {entry.age(frame):.1f} days away; {reason}{doubt}"
+
+    def _facts(self, kind: str, frame: Frame) -> tuple[object, ...]:
+        return tuple(frame.fact(name) for name in self.recipe.instrument.match(kind))
+
+    def _matching(self, kind: str) -> dict[tuple[object, ...], list[Entry]]:
+        """Give the entries of a kind by what a frame must share with them."""
+        if kind not in self._alike:
+            found: dict[tuple[object, ...], list[Entry]] = {}
+            for entry in self.entries:
+                if entry.kind == kind:
+                    found.setdefault(self._facts(kind, entry.frames[0]), []).append(entry)
+            self._alike[kind] = found
+        return self._alike[kind]
 
     def _against(self, entry: Entry, frame: Frame) -> str:
         """Say what speaks against using an entry for a frame; empty if nothing does."""

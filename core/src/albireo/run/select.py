@@ -41,11 +41,9 @@ def judge(run: RunState) -> None:
     fields = {frame.name: number for number, state in enumerate(run.fields) for frame in state.plan.frames}
     measured = {frame.name: {**run.numbers[frame.name], "field": fields[frame.name]} for frame in frames}
     for selector in selectors:
-        kept = _decided(run, selector, frames, measured, saved)
-        for frame in frames:
-            if frame not in kept:
-                run.measured.pop(frame.name, None)
-        frames = kept
+        frames = _decided(run, selector, frames, measured, saved)
+    staying = set(frames.values("name"))
+    run.measured = {name: path for name, path in run.measured.items() if name in staying}
 
 
 def rescued(selectors: Iterable[Selector], frames: Frames) -> dict[str, str]:
@@ -72,7 +70,8 @@ def decide(
     """
     selection = selector.select(frames, measured)
     dropped = {name: reason for name, reason in selection.dropped.items() if name not in saved}
-    kept = Frames(frame for frame in frames if frame in selection.kept or frame.name in saved)
+    staying = {frame.name for frame in selection.kept} | saved.keys()
+    kept = Frames(frame for frame in frames if frame.name in staying)
     against = {
         name: f"{saved[name]}, although {selector.name} says: {reason}"
         for name, reason in selection.dropped.items()
