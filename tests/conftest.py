@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ import pytest
 from albireo import Registry
 from albireo.cli import main
 from albireo.testing import Night, Scene, Sine, Truth, simulate_night
+
+# Where tests are started in the background an interrupt is ignored, and so it would be in the commands they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLE = 6

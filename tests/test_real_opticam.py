@@ -101,7 +101,7 @@ def test_placeholders_give_no_barycentric_time_but_a_request_for_coordinates(res
     told = json.loads((results.folder / "run.json").read_text(encoding="utf-8"))
     assert any("give ra and dec of a target" in warning for warning in told["warnings"])
     assert any(note.startswith("ra, dec unknown: RA and DEC hold what stands there") for note in told["notes"])
-    page = next((results.folder / "report").glob("*.html")).read_text(encoding="utf-8")
+    page = (results.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "give ra and dec" in page
 
 

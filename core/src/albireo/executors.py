@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 
+from albireo.engine.threads import available_cores
 from albireo.frames import FrameError
 from albireo.roles import Executor, Item, Outcome, Result
 
@@ -150,13 +151,6 @@ class _Pool:
             process.start()
         theirs.close()
         return ours, process
-
-
-def available_cores() -> int:
-    """Count the cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

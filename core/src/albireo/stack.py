@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from albireo.executors import available_cores
+from albireo.engine.threads import available_cores
 from albireo.frames import Frame, FrameError, Frames, Section
 from albireo.jobs import calibrate, silent, stack_rows, stage_of
 from albireo.pixelwise import Terms, aligned_terms, apply_terms

@@ -8,6 +8,7 @@ much that this would have paid; sooner where numba was imported anyway. Without 
 `steps`            a chain of corrections as a list of elementary steps
 `plain`            runs steps with numpy
 `kernels`          runs steps in one compiled function, and converts pixels of files
+`threads`          parts of an image at once, where a process is alone
 `memory`           memory for planes, used again from frame to frame
 =================  ==================================================================
 """

@@ -24,6 +24,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from albireo.engine.steps import Canvas, Op, Step
+from albireo.engine.threads import in_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -283,15 +284,26 @@ def _chain(x: Any, v: Any, planes: Any, i: int, numbers: Any, noisy: bool, spare
         _silent_chain(x, level, p, r, d, numbers, factor, False)
 
 
-@_compiled("void(int64[:, ::1], int64[:, :, ::1], float32[::1], int64[:, ::1], int64, int64, int64, uint16, uint16)")
+@_compiled(
+    "void(int64[:, ::1], int64[:, :, ::1], float32[::1], int64[:, ::1], int64, int64, int64, int64, uint16, uint16)"
+)
 def _run(
-    steps: Any, planes: Any, numbers: Any, canvas: Any, ny: int, nx: int, rows: int, no_data: Any, masked: Any
+    steps: Any,
+    planes: Any,
+    numbers: Any,
+    canvas: Any,
+    first: int,
+    last: int,
+    nx: int,
+    rows: int,
+    no_data: Any,
+    masked: Any,
 ) -> None:
-    """Fill the planes of the result; `run` makes the tables."""
+    """Fill the planes of the result from row ``first`` to ``last``; `run` makes the tables."""
     noisy = canvas[OUT_VARIANCE, 0] != 0
     spare = np.empty((6, nx), dtype=np.float32)
-    for top in range(0, ny, rows):
-        strip = range(top, min(top + rows, ny))
+    for top in range(first, last, rows):
+        strip = range(top, min(top + rows, last))
         for i in strip:
             _begin(canvas, i, nx)
         for k in range(steps.shape[0]):
@@ -403,7 +415,11 @@ def run(steps: list[Step], canvas: Canvas, rows: int) -> None:
     places = np.array([place(plane) for plane in (*order, canvas.out_mask)], dtype=np.int64)
     with np.errstate(over="ignore"):
         values = np.array(numbers, dtype=np.float32)
-    _run(table, planes, values, places, ny, nx, rows, canvas.no_data, canvas.masked)
+
+    def part(first: int, last: int) -> None:
+        _run(table, planes, values, places, first, last, nx, rows, canvas.no_data, canvas.masked)
+
+    in_parts(part, ny, nx)
 
 
 @_compiled("void(int64, int64, float32[:, ::1], float32)")
@@ -428,4 +444,9 @@ def convert(stored: NDArray[np.int16], zero: float, out: NDArray[np.float32]) ->
     out : ndarray of float32
         Of the same shape, contiguous.
     """
-    _convert(stored.ctypes.data, stored.strides[0], out, zero)
+    address, step = stored.ctypes.data, stored.strides[0]
+
+    def part(first: int, last: int) -> None:
+        _convert(address + first * step, step, out[first:last], zero)
+
+    in_parts(part, *out.shape)

@@ -33,6 +33,7 @@ UNITS = {
     "sky": "electron / pix",
     "sky_err": "electron / pix",
     "sky_rms": "electron / pix",
+    "sky_gradient": "electron / pix",
     "flux": "electron",
     "flux_err": "electron",
 }

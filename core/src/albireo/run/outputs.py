@@ -27,7 +27,6 @@ def outputs_key(run: RunState) -> str:
         sorted((name, path.stem) for name, path in run.measured.items()),
         sorted(run.master_keys.items()),
         str(run.root),
-        str(run.recipe.path.resolve()),
         [stage_key(stage) for stage in (*run.recipe.curves, *run.recipe.reports)],
         [state.catalogue_key for state in run.fields],
     )

@@ -168,9 +168,11 @@ class Overscan(PixelwiseCorrection, name="overscan"):
         lines = values if beside else values.T
         good = np.isfinite(lines)
         if good.any():
-            centre, scale = _centre(lines)
-            dropout = (lines == 0.0) & (centre > DROPOUT_SIGMAS * scale)
-            level, number, scatter = _line_levels(np.where(dropout, np.nan, lines), self.statistic)
+            if (zero := lines == 0.0).any():
+                centre, scale = _centre(lines)
+                if centre > DROPOUT_SIGMAS * scale:  # no level of this camera: a pixel that was not read
+                    lines = np.where(zero, np.nan, lines)
+            level, number, scatter = _line_levels(lines, self.statistic)
         if not good.any() or not np.isfinite(level).any():
             raise FrameError(
                 f"the overscan {section.to_fits()} of {frame.name} has no usable pixels: {good.sum()} of {good.size} "

@@ -332,7 +332,9 @@ def _merged(start: int, size: int, n: int) -> list[tuple[int, ...]]:
     steps: list[tuple[int, ...]] = []
     done: set[tuple[int, int]] = set()
     for here, after in zip(layers, [*layers[1:], []], strict=True):
-        fours = {pair: fellow for pair in here for fellow in here if (fellow[0], pair[1]) in after and pair < fellow}
+        known, next_ones, half = {*here}, {*after}, after[0][1] - after[0][0] if after else 0
+        fellows = [((a, c), (c - half, 2 * c - half - a)) for a, c in here]
+        fours = {(a, c): (b, d) for (a, c), (b, d) in fellows if a < b and (b, c) in next_ones and (b, d) in known}
         for (a, c), (b, d) in fours.items():
             if not {(a, c), (b, d)} & done:
                 steps.append((MERGE, a, b, c, d))
