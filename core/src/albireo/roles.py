@@ -400,9 +400,12 @@ class Correction(Stage):
     ----------------
     master : str
         The kind of master it takes; empty for none.
+    uses_noise : bool
+        Whether it looks at the variance of the image, which then is made for frames of masters too.
     """
 
     master: ClassVar[str] = ""
+    uses_noise: ClassVar[bool] = False
 
     @abstractmethod
     def correct(self, image: CCDData, frame: Frame, masters: Mapping[str, CCDData]) -> CCDData:

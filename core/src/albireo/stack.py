@@ -181,6 +181,7 @@ class RawStack(Stack):
             return self._instrument.read(frame, region)
 
     def _corrected(self, frame: Frame, noise: bool = False) -> CCDData:
+        noise = noise or any(correction.uses_noise for correction in self._corrections)
         return calibrate(self._read(frame), frame, self._corrections, self._masters, noise=noise)
 
     def _plain(self, frame: Frame) -> NDArray[np.float32]:

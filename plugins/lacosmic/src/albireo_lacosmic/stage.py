@@ -34,6 +34,7 @@ class CosmicRays(Correction, name="cosmic-rays"):
     A frame with more than ``max_fraction`` of its pixels hit is at fault: that is no effect of cosmic rays.
     """
 
+    uses_noise = True
     needs = frozenset({"electron"})
     citations = ("van Dokkum 2001, PASP 113, 1420",)
 
