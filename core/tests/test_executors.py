@@ -202,6 +202,8 @@ def night(tmp_path):
 
     def start(what):
         command = [sys.executable, tmp_path / "night.py", what]
+        # Where tests are started in the background an interrupt is ignored, and so it would be in what they start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
         started.append(parent)
         return parent, [int(parent.stdout.readline()) for _ in range(2)]
