@@ -19,7 +19,7 @@ from typing import Any
 
 from albireo.frames import Frame, Frames
 
-__all__ = ["DOUBTFUL", "GOOD", "VERDICTS", "Entry", "Library", "LibraryError", "witnesses"]
+__all__ = ["DOUBTFUL", "GOOD", "VERDICTS", "Entry", "Library", "LibraryError", "mean_start", "witnesses"]
 
 GOOD, DOUBTFUL, BAD = "good", "doubtful", "bad"
 VERDICTS = (GOOD, DOUBTFUL, BAD)

@@ -51,9 +51,9 @@ def build_masters(run: RunState) -> None:
             run.index.save_product(key, path, note)
         if run.library is not None and run.recipe.library is not None and run.recipe.library.add:
             enter(run, run.library, master, builder)
-        for remark in run.index.note(key)["remarks"]:
-            run.warn(remark)
         note = run.index.note(key)
+        for remark in note["remarks"]:
+            run.warn(remark)
         for frame in master.frames.where(kind=lambda kind: kind != "science"):  # of those the reduction tells
             for fate, reasons in (("failed", note["lost"]), ("dropped", note["dropped"])):
                 if frame.name in reasons:

@@ -47,16 +47,16 @@ def _enter(run: RunState, library: Library, master: MasterPlan, builder: MasterB
         frames=witnesses(frames),
         start=mean_start(frames),
     )
-    before = _before(run, new, entries)
+    before = _before(run, new, entries, builder)
     if before is not None:
         new = _compared(run, library, new, before, builder)
     library.enter(new)
     log.info("master %s entered in the library %s as %s", new.name, library.folder, new.verdict)
 
 
-def _before(run: RunState, new: Entry, entries: list[Entry]) -> Entry | None:
-    """Find the entry that the new one should be like."""
-    facts = (*run.recipe.instrument.match(new.kind), *(("exptime",) if new.kind == "dark" else ()), "variant")
+def _before(run: RunState, new: Entry, entries: list[Entry], builder: MasterBuilder) -> Entry | None:
+    """Find the entry that the new one should be like: of frames that could be of one master with its own."""
+    facts = run.recipe.instrument.match(new.kind)
     ours = new.frames[0]
     alike = [
         entry
@@ -65,6 +65,7 @@ def _before(run: RunState, new: Entry, entries: list[Entry]) -> Entry | None:
         and entry.chain == new.chain
         and entry.verdict != BAD
         and all(ours.fact(name) == entry.frames[0].fact(name) for name in facts)
+        and len([*builder.split(Frames((entry.frames[0], ours)))]) == 1
         and not entry.trouble()
     ]
     return min(alike, key=lambda entry: entry.age(ours), default=None)

@@ -136,9 +136,9 @@ class BadPixels(MasterBuilder, name="bad-pixels"):
 
         from albireo import Flag
         from albireo_combine.exposure_times import by_exposure
+        from albireo_combine.levels import median_of
         from albireo_combine.rules import MAD_TO_SIGMA
         from albireo_combine.surface import Surface
-        from albireo_combine.survey import median_of
 
         groups = by_exposure(stack.frames, [i for i, frame in enumerate(stack.frames) if frame.kind == "dark"])
         groups = [group for group in groups if len(group) >= LEAST]
@@ -164,9 +164,9 @@ class BadPixels(MasterBuilder, name="bad-pixels"):
         import numpy as np
 
         from albireo import Flag
+        from albireo_combine.levels import level_of
         from albireo_combine.response import not_linear
         from albireo_combine.surface import Surface
-        from albireo_combine.survey import level_of
 
         by_filter: dict[tuple[str, str], list[int]] = {}
         for index, frame in enumerate(stack.frames):

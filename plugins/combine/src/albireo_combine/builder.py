@@ -219,7 +219,7 @@ class Combine(MasterBuilder, name="combine"):
 
         from albireo import Flag, image
         from albireo_combine.combining import combine_strips
-        from albireo_combine.levels import levels_of
+        from albireo_combine.levels import levels_of, median_of
 
         if len(stack) == 0:
             raise FrameError(f"there is no {self.kind} frame to combine")
@@ -238,7 +238,7 @@ class Combine(MasterBuilder, name="combine"):
         data, variance = combined.data, combined.variance
         if not np.isfinite(data).any():
             raise FrameError(f"no pixel of the master {self.kind} has a value: all pixels of all frames are masked")
-        level = _median(data)
+        level = median_of(data)
         meta: dict[str, Any] = {
             "NCOMBINE": len(stack),
             "METHOD": method,
@@ -301,10 +301,11 @@ class Combine(MasterBuilder, name="combine"):
         """Which pixels are farther above the median than others scatter, and than the smallest rate of a hot pixel."""
         import numpy as np
 
+        from albireo_combine.levels import median_of
         from albireo_combine.rules import MAD_TO_SIGMA
 
         assert self.hot is not None
-        limit = self.hot * MAD_TO_SIGMA * _median(np.abs(data - np.float32(level)))
+        limit = self.hot * MAD_TO_SIGMA * median_of(np.abs(data - np.float32(level)))
         if self.hot_rate > 0:
             exptime = frames[0].exptime
             if not exptime > 0:
@@ -340,17 +341,6 @@ def _flag(flags: NDArray[np.uint16], where: NDArray[np.bool_], bit: int) -> int:
     """Set a bit and give the number of pixels."""
     flags[where] |= flags.dtype.type(bit)
     return int(where.sum())
-
-
-def _median(data: NDArray[np.float32]) -> float:
-    """Median of the finite pixels of an image, or of a large sample of them."""
-    import numpy as np
-
-    from albireo_combine.noise import sampled
-
-    values = data[sampled(data.shape)]
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite if finite.size else data[np.isfinite(data)]))
 
 
 def _alone(stack: Stack, factor: float) -> Combined:

@@ -67,7 +67,7 @@ class DomeFlat(MasterBuilder, name="dome-flat"):
 
         from albireo import Flag, image
         from albireo_combine.adjusted import plane
-        from albireo_combine.survey import level_of, median_of
+        from albireo_combine.levels import level_of, median_of
 
         levels = np.array([level_of(stack, index, dark=True) for index in range(len(stack))])
         off, on = _two_kinds(levels, stack.unit)

@@ -78,8 +78,8 @@ class Fringe(Starless, name="fringe"):
 
         from albireo import Flag, image
         from albireo_combine.fringe_frames import FringeFrames, contrast
+        from albireo_combine.levels import median_of
         from albireo_combine.rules import MAD_TO_SIGMA
-        from albireo_combine.survey import median_of
 
         seen = self.look(stack)
         box = self.background or max(stack.shape)

@@ -62,7 +62,7 @@ def levels_of(stack: Stack, kind: str, *, scaled: bool) -> Levels:
     for index in range(n) if scaled else pair if n > 1 else ():
         sample = stack.pixels(index)[sampled(stack.shape)]
         if scaled:
-            levels[index] = _level(sample, kind, stack, index)
+            levels[index] = _level(sample, f"{kind} frame", stack, index)
         if index in pair:
             samples[index] = sample / levels[index]
     floor, slope = pair_noise(*(samples[i] for i in pair), with_light=kind != "bias") if n > 1 else (0.0, 0.0)
@@ -76,11 +76,34 @@ def levels_of(stack: Stack, kind: str, *, scaled: bool) -> Levels:
     return Levels(levels, _mean(floors), _mean(slopes), frame_noise)
 
 
-def _level(sample: NDArray[np.float32], kind: str, stack: Stack, index: int) -> float:
+def median_of(data: NDArray[np.float32]) -> float:
+    """Median of the finite pixels of an image, or of a large sample of them."""
+    values = data[sampled(data.shape)]
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite if finite.size else data[np.isfinite(data)]))
+
+
+def level_of(stack: Stack, index: int, *, dark: bool = False) -> float:
+    """Median of a frame.
+
+    Parameters
+    ----------
+    dark : bool
+        Whether a frame without light may be one of the stack.
+
+    Raises
+    ------
+    FrameError
+        If all pixels are masked, or the level of a frame with light is not above zero.
+    """
+    return _level(stack.pixels(index)[sampled(stack.shape)], "frame", stack, index, dark)
+
+
+def _level(sample: NDArray[np.float32], what: str, stack: Stack, index: int, dark: bool = False) -> float:
     level = float(np.nanmedian(sample)) if np.isfinite(sample).any() else float("nan")
-    if not level > 0:
+    if not (level > 0 or (dark and np.isfinite(level))):
         raise FrameError(
-            f"{kind} frame {stack.frames[index].name} has the level {level:g} {stack.unit} after correction, so that "
+            f"{what} {stack.frames[index].name} has the level {level:g} {stack.unit} after correction, so that "
             "it cannot be scaled; drop it by a [[select]] stage"
         )
     return level

@@ -91,9 +91,10 @@ class Starless(MasterBuilder):
 
         from albireo_combine.adjusted import Adjusted
         from albireo_combine.combining import combine_strips
+        from albireo_combine.levels import median_of
         from albireo_combine.objects import Masks
         from albireo_combine.rules import Rule
-        from albireo_combine.survey import expected_noise, median_of
+        from albireo_combine.survey import expected_noise
 
         kept = list(range(len(stack))) if chosen is None else list(chosen)
         part = Adjusted(stack, kept, surfaces)

@@ -15,6 +15,7 @@ import numpy as np
 
 from albireo import FrameError
 from albireo_combine.combining import combine_strips
+from albireo_combine.levels import level_of, median_of
 from albireo_combine.noise import pair_noise, sampled
 from albireo_combine.objects import Masks, find_objects
 from albireo_combine.rules import Rule
@@ -114,33 +115,3 @@ def expected_noise(stack: Stack, levels: NDArray[np.float64], masks: Masks | Non
     lines = [pair_noise(sample(one), sample(other), with_light=True) for one, other in pairs[::step]]
     floor, slope = np.mean(lines, axis=0)
     return float(floor), float(slope)
-
-
-def median_of(data: NDArray[np.float32]) -> float:
-    """Median of the finite pixels of an image, or of a large sample of them."""
-    values = data[sampled(data.shape)]
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite if finite.size else data[np.isfinite(data)]))
-
-
-def level_of(stack: Stack, index: int, *, dark: bool = False) -> float:
-    """Median of a frame.
-
-    Parameters
-    ----------
-    dark : bool
-        Whether a frame without light may be one of the stack.
-
-    Raises
-    ------
-    FrameError
-        If all pixels are masked, or the level of a frame with light is not above zero.
-    """
-    sample = stack.pixels(index)[sampled(stack.shape)]
-    level = float(np.nanmedian(sample)) if np.isfinite(sample).any() else np.nan
-    if not (level > 0 or (dark and np.isfinite(level))):
-        raise FrameError(
-            f"frame {stack.frames[index].name} has the level {level:g} {stack.unit} after correction, so that it "
-            "cannot be scaled; drop it by a [[select]] stage"
-        )
-    return level

@@ -88,8 +88,8 @@ class TwilightFlat(Starless, name="twilight-flat"):
 
         from albireo import Flag, image
         from albireo_combine.adjusted import Adjusted
+        from albireo_combine.levels import level_of
         from albireo_combine.response import not_linear
-        from albireo_combine.survey import level_of
 
         levels = np.array([level_of(stack, index) for index in range(len(stack))])
         bright = [i for i, level in enumerate(levels) if self.high is None or level >= self.high]
