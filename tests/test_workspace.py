@@ -24,7 +24,7 @@ CORE = ROOT / "core" / "src" / "albireo"
 # The rooms of the core from the ground up. A module imports only from rows above its own in this list.
 ROOMS = (
     ("frames", "toml_lines", "expressions", "airmass", "png", "engine"),
-    ("headers", "times", "sources", "images", "pixels", "definition", "tasks", "exposures", "pointing"),
+    ("headers", "times", "sources", "psf", "images", "pixels", "definition", "tasks", "exposures", "pointing"),
     ("pixelwise", "curves", "results", "overrides"),
     ("roles",),
     ("hookspecs", "declarative", "executors", "jobs"),

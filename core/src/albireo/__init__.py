@@ -24,7 +24,8 @@ _HOMES = {
         "mjd_to_iso",
     ),
     "exposures": ("group_by_overlap",),
-    "sources": ("PSF", "Background", "Sources", "Transform"),
+    "psf": ("PSF",),
+    "sources": ("Background", "Sources", "Transform"),
     "images": (
         "MASKED",
         "Flag",
@@ -50,9 +51,11 @@ _HOMES = {
         "CurveStep",
         "Executor",
         "Finder",
+        "ImageAligner",
         "Instrument",
         "MasterBuilder",
         "Outcome",
+        "PSFEstimator",
         "Photometer",
         "PixelwiseCorrection",
         "Report",
@@ -117,6 +120,7 @@ if TYPE_CHECKING:
     from albireo.pixelwise import amplifier_plane as amplifier_plane
     from albireo.pixelwise import apply_terms as apply_terms
     from albireo.png import encode_png as encode_png
+    from albireo.psf import PSF as PSF
     from albireo.recipe import Recipe as Recipe
     from albireo.recipe import RecipeError as RecipeError
     from albireo.registry import Registry as Registry
@@ -129,18 +133,19 @@ if TYPE_CHECKING:
     from albireo.roles import CurveStep as CurveStep
     from albireo.roles import Executor as Executor
     from albireo.roles import Finder as Finder
+    from albireo.roles import ImageAligner as ImageAligner
     from albireo.roles import Instrument as Instrument
     from albireo.roles import MasterBuilder as MasterBuilder
     from albireo.roles import Outcome as Outcome
     from albireo.roles import Photometer as Photometer
     from albireo.roles import PixelwiseCorrection as PixelwiseCorrection
+    from albireo.roles import PSFEstimator as PSFEstimator
     from albireo.roles import Report as Report
     from albireo.roles import Selection as Selection
     from albireo.roles import Selector as Selector
     from albireo.roles import Stack as Stack
     from albireo.roles import Stage as Stage
     from albireo.roles import Strip as Strip
-    from albireo.sources import PSF as PSF
     from albireo.sources import Background as Background
     from albireo.sources import Sources as Sources
     from albireo.sources import Transform as Transform

@@ -189,6 +189,27 @@ class Providers:
         """
 
     @hookspec
+    def psfs(self) -> Iterable[type[roles.PSFEstimator]]:
+        """Yield ways to measure the shape of a star in an image.
+
+        ::
+
+            import numpy as np
+            from albireo import PSF, PSFEstimator, hookimpl
+
+            class Widest(PSFEstimator, name="widest"):
+                '''A Gaussian as wide as the widest of the ten brightest stars.'''
+
+                def fit(self, image, sources, background):
+                    good = sources[(sources.flags == 0) & np.isfinite(sources.fwhm)][:10]
+                    return PSF(float(good.fwhm.max()), stars=len(good)) if len(good) else None
+
+            @hookimpl
+            def psfs():
+                yield Widest
+        """
+
+    @hookspec
     def aligners(self) -> Iterable[type[roles.Aligner]]:
         """Yield ways to find how an image lies on the reference.
 

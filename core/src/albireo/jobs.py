@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -24,18 +25,21 @@ import numpy as np
 from albireo.frames import Frame, FrameError, Section
 from albireo.images import Flag, atomic_path, flags_of, image, planes_of, read_image, variance_of, write_image
 from albireo.pixelwise import CROP_KEY, REBIN_KEY, Terms, apply_terms
+from albireo.psf import PSF
 from albireo.roles import (
     Aligner,
     BackgroundEstimator,
     Correction,
     Finder,
+    ImageAligner,
     Instrument,
     Photometer,
     PixelwiseCorrection,
+    PSFEstimator,
     Selector,
     Stage,
 )
-from albireo.sources import PSF, Sources, Transform, relative_flux
+from albireo.sources import Sources, Transform, Window, relative_flux
 from albireo.tasks import DamagedProductError, FrameResult, FrameTask
 
 if TYPE_CHECKING:
@@ -53,8 +57,11 @@ __all__ = [
     "save_arrays",
 ]
 
-COLUMNS = ("flux", "flux_err", "aperture", "sky", "sky_err", "flags")
+COLUMNS = ("flux", "flux_err", "aperture", "sky", "sky_err", "area", "x", "y", "x_err", "y_err", "flags")
 """What a photometer returns besides ``id``; what it leaves out is NaN (zero for flags)."""
+
+CUTOUT = 16
+"""Half the side of the cut-outs around stars that are watched, without the pixel in the middle."""
 
 
 class StageFailure(FrameError):
@@ -195,6 +202,7 @@ class FrameWork:
     corrections: tuple[Correction, ...]
     background: BackgroundEstimator | None
     finder: Finder | None
+    psf: PSFEstimator | None
     aligner: Aligner | None
     photometers: tuple[Photometer, ...]
 
@@ -214,10 +222,11 @@ class FrameWork:
         try:
             arrays, numbers = load_arrays(task.aligned)
             transform = Transform(arrays["matrix"], numbers["align_rms"], numbers["matched"])
+            psf = PSF.restore(numbers, arrays)
         except (FileNotFoundError, DamagedProductError):
-            transform, numbers = self._align(task, picture, sky)
+            transform, psf, numbers = self._align(task, picture, sky)
         if task.measured is not None and task.catalogue is not None:
-            self._measure(task, picture, sky, transform, numbers)
+            self._measure(task, picture, sky, transform, psf)
         return FrameResult(task.frame.name, numbers)
 
     def _calibrated(self, task: FrameTask) -> CCDData:
@@ -243,7 +252,9 @@ class FrameWork:
                 taken = f" with {masters[correction.master]}" if correction.master else ""
                 yield f"{correction.name}{taken} {correction}".rstrip()
 
-    def _align(self, task: FrameTask, picture: CCDData, sky: Background | None) -> tuple[Transform, dict[str, float]]:
+    def _align(
+        self, task: FrameTask, picture: CCDData, sky: Background | None
+    ) -> tuple[Transform, PSF | None, dict[str, float]]:
         sources = Sources.make([], [])
         if self.finder is not None:
             assert sky is not None, "the recipe is checked: a finder has a background"
@@ -252,21 +263,21 @@ class FrameWork:
         transform = Transform.identity()
         star_flux = float("nan") if task.reference is not None else 1.0
         if task.reference is not None and self.aligner is not None:
+            reference = load_sources(task.reference)
             with stage_of("alignment", self.aligner):
-                if not len(sources):
-                    raise FrameError("no star was found on this frame")
-                reference = load_sources(task.reference)
-                transform = self.aligner.align(sources, reference)
+                transform = self._transform(task, picture, sources, reference)
+                self.aligner.check(transform, picture.shape)
             star_flux = relative_flux(sources, reference, transform)
         psf = PSF.of(sources)
-        left = Section.from_fits(picture.meta.get(CROP_KEY, "[1:1,1:1]"))
+        if self.psf is not None:
+            assert sky is not None, "the recipe is checked: a PSF has a background"
+            with stage_of("psf", self.psf):
+                psf = self.psf.fit(picture, sources, sky)
+        left = window_of(picture)
         saturated = (flags_of(picture) & np.uint16(Flag.SATURATED)) != 0
         numbers: dict[str, float] = {
             "sources": len(sources),
-            "fwhm": psf.fwhm if psf else float("nan"),
-            "elongation": psf.elongation if psf else float("nan"),
-            "theta": psf.theta if psf else float("nan"),
-            "psf_stars": psf.stars if psf else 0,
+            **(psf.numbers() if psf else {"fwhm": nan, "elongation": nan, "theta": nan, "psf_stars": 0}),
             "sky": sky.median if sky else float("nan"),
             "sky_rms": sky.median_rms if sky else float("nan"),
             "sky_gradient": sky.gradient if sky else float("nan"),
@@ -280,13 +291,25 @@ class FrameWork:
             "matched": transform.matched,
             "crop_x": left.x0,
             "crop_y": left.y0,
-            "rebin": int(picture.meta.get(REBIN_KEY, 1)),
+            "rebin": left.rebin,
         }
-        arrays: dict[str, Any] = {"matrix": transform.matrix}
+        arrays: dict[str, Any] = {"matrix": transform.matrix, **(psf.arrays() if psf else {})}
         if task.keep_sources:
             arrays |= {f"s_{name}": column for name, column in sources.columns().items()}
         save_arrays(task.aligned, arrays, numbers)
-        return transform, numbers
+        return transform, psf, numbers
+
+    def _transform(self, task: FrameTask, picture: CCDData, sources: Sources, reference: Sources) -> Transform:
+        """Align with the reference, by lists of sources or by images."""
+        assert self.aligner is not None
+        if not isinstance(self.aligner, ImageAligner):
+            if not len(sources):
+                raise FrameError("no star was found on this frame")
+            return self.aligner.align(sources, reference)
+        assert task.reference_frame is not None
+        assert task.reference_image is not None
+        there = _reference(task.reference_image, self.instrument, task.reference_frame)
+        return self.aligner.align_images(with_wcs(picture, self.instrument, task.frame), there)
 
     def _measure(
         self,
@@ -294,21 +317,71 @@ class FrameWork:
         picture: CCDData,
         sky: Background | None,
         transform: Transform,
-        numbers: Mapping[str, float],
+        psf: PSF | None,
     ) -> None:
         assert task.catalogue is not None
         assert task.measured is not None
         sources = load_sources(task.catalogue).moved(transform)
-        psf = None
-        if numbers["psf_stars"]:
-            psf = PSF(numbers["fwhm"], numbers["elongation"], numbers["theta"], int(numbers["psf_stars"]))
         arrays: dict[str, Any] = {"id": sources.id, "x": sources.x, "y": sources.y}
+        arrays |= _cutouts(picture, sources[np.isin(sources.id, task.watched)])
         for position, photometer in enumerate(self.photometers):
             with stage_of(f"photometry {photometer.name}", photometer):
                 measured = photometer.measure(picture, sources, sky, psf)
                 columns = _checked(measured, sources)
-            arrays |= {f"m{position}_{name}": column for name, column in columns.items()}
+            arrays[f"m{position}_id"] = columns.pop("id")
+            # One array for all columns: a file has some milliseconds for each.
+            arrays[f"m{position}"] = np.stack([columns[name].astype(np.float64) for name in COLUMNS])
         save_arrays(task.measured, arrays, {})
+
+
+def window_of(picture: CCDData) -> Window:
+    """Say where a calibrated image lies in its raw image."""
+    left = Section.from_fits(picture.meta.get(CROP_KEY, "[1:1,1:1]"))
+    return Window(left.x0, left.y0, int(picture.meta.get(REBIN_KEY, 1)))
+
+
+def with_wcs(picture: CCDData, instrument: Instrument, frame: Frame) -> CCDData:
+    """Give a calibrated image the celestial coordinates that its camera vouches for, shifted to its own pixels."""
+    wcs, window = instrument.wcs(frame), window_of(picture)
+    if wcs is None:
+        return picture
+    nx, ny = picture.shape[1] * window.rebin, picture.shape[0] * window.rebin
+    x0, y0 = int(window.x0), int(window.y0)
+    steps = slice(y0, y0 + ny, window.rebin), slice(x0, x0 + nx, window.rebin)
+    result = image(
+        picture.data,
+        str(picture.unit),
+        variance=variance_of(picture),
+        flags=picture.flags,
+        planes=planes_of(picture),
+        meta=picture.meta,
+    )
+    result.wcs = wcs.slice(steps)
+    return result
+
+
+@lru_cache(maxsize=2)
+def _reference(path: Path, instrument: Instrument, frame: Frame) -> CCDData:
+    """Open the calibrated reference of a field once for each worker."""
+    return with_wcs(read_image(path), instrument, frame)
+
+
+def _cutouts(picture: CCDData, sources: Sources) -> dict[str, NDArray[Any]]:
+    """Cut squares out around sources, for people to look at: NaN beyond the image."""
+    side = 2 * CUTOUT + 1
+    ny, nx = picture.shape
+    boxes = np.full((len(sources), side, side), np.nan, dtype=np.float32)
+    corners = np.zeros((len(sources), 2), dtype=np.int64)
+    for box, corner, x, y in zip(boxes, corners, sources.x, sources.y, strict=True):
+        if not (-side < x < nx + side and -side < y < ny + side):
+            continue
+        x0, y0 = int(np.rint(x)) - CUTOUT, int(np.rint(y)) - CUTOUT
+        corner[:] = x0, y0
+        rows, columns = slice(max(y0, 0), min(y0 + side, ny)), slice(max(x0, 0), min(x0 + side, nx))
+        if rows.start < rows.stop and columns.start < columns.stop:
+            there = picture.data[rows, columns]
+            box[rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0] = there
+    return {"cut_id": sources.id, "cut": boxes, "cut_corner": corners}
 
 
 def _checked(measured: Any, sources: Sources) -> dict[str, NDArray[Any]]:

@@ -149,7 +149,7 @@ class Results:
         """Every measurement, one row for each frame, source, method and aperture.
 
         Columns: frame, target, source, detector, filter, mjd (UTC, middle), bjd_tdb (days; NaN without a position),
-        exptime, x, y, flux, flux_err, sky, sky_err, method, aperture, flags, airmass, fwhm.
+        exptime, x, y, flux, flux_err, sky, sky_err, method, aperture, area, x_err, y_err, flags, airmass, fwhm.
         """
         from astropy import units as u
         from astropy.table import Table

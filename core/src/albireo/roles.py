@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 
 from albireo.frames import Frame, FrameError, Frames, Section
 
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 
     from albireo.curves import Ensemble
     from albireo.pixelwise import Terms
+    from albireo.psf import PSF
     from albireo.results import Results
-    from albireo.sources import PSF, Background, Sources, Transform
+    from albireo.sources import Background, Sources, Transform
     from albireo.testing.simulation import Simulation
 
 __all__ = [
@@ -54,9 +55,11 @@ __all__ = [
     "CurveStep",
     "Executor",
     "Finder",
+    "ImageAligner",
     "Instrument",
     "MasterBuilder",
     "Outcome",
+    "PSFEstimator",
     "Photometer",
     "PixelwiseCorrection",
     "Report",
@@ -498,10 +501,80 @@ class Finder(Stage):
         """Find, brightest first. An image without sources gives an empty list, not an error."""
 
 
+class PSFEstimator(Stage):
+    """The shape of a star in one image, from its stars."""
+
+    needs = frozenset({"background", "sources"})
+    provides = frozenset({"psf"})
+
+    @abstractmethod
+    def fit(self, image: CCDData, sources: Sources, background: Background) -> PSF | None:
+        """Fit; None if no star is good enough.
+
+        Parameters
+        ----------
+        image : CCDData
+            Calibrated, with variance; masked pixels do not take part.
+        sources : Sources
+            What the finder found, brightest first.
+        background : Background
+        """
+
+
 class Aligner(Stage):
-    """Finds how one image lies on the reference."""
+    """Finds how one image lies on the reference.
+
+    The limits are options of every aligner. They hold between two exposures of one camera; a map beyond them costs the
+    frame.
+    """
 
     needs = frozenset({"sources"})
+
+    max_shift: PositiveFloat | tuple[PositiveFloat, PositiveFloat] | None = Field(
+        None,
+        description="Largest shift of the middle of the field: one number for its length, or two for x and y; none "
+        "for any.",
+        json_schema_extra={"unit": "pixel"},
+    )
+    max_rotation: float | None = Field(
+        None, ge=0, description="Largest rotation either way; none for any.", json_schema_extra={"unit": "deg"}
+    )
+    max_scale: float | None = Field(
+        1.1, ge=1, description="Largest change of scale, as a ratio either way (1.1 allows 0.909 to 1.1); none for any."
+    )
+
+    def check(self, found: Transform, shape: tuple[int, int]) -> None:
+        """Hold a map against the limits.
+
+        Parameters
+        ----------
+        found : Transform
+            From the reference to an image.
+        shape : (int, int)
+            Rows and columns of the reference.
+
+        Raises
+        ------
+        FrameError
+            If it is beyond one of them.
+        """
+        if self.max_rotation is not None and abs(found.rotation) > self.max_rotation:
+            raise FrameError(f"rotation {found.rotation:.2f} deg is more than the {self.max_rotation:g} deg allowed")
+        if self.max_scale is not None and not 1.0 / self.max_scale <= found.scale <= self.max_scale:
+            raise FrameError(
+                f"scale {found.scale:.4f} is outside the {1.0 / self.max_scale:.4f} to {self.max_scale:.4f} allowed"
+            )
+        middle = 0.5 * (shape[1] - 1), 0.5 * (shape[0] - 1)
+        x, y = found(*middle)
+        dx, dy = float(x) - middle[0], float(y) - middle[1]
+        if isinstance(self.max_shift, tuple):
+            if abs(dx) > self.max_shift[0] or abs(dy) > self.max_shift[1]:
+                limits = " and ".join(f"{limit:g}" for limit in self.max_shift)
+                raise FrameError(f"shift of {dx:.1f} and {dy:.1f} pixels is more than the {limits} pixels allowed")
+        elif self.max_shift is not None and (dx * dx + dy * dy) ** 0.5 > self.max_shift:
+            raise FrameError(
+                f"shift of {(dx * dx + dy * dy) ** 0.5:.1f} pixels is more than the {self.max_shift:g} pixels allowed"
+            )
 
     @abstractmethod
     def align(self, sources: Sources, reference: Sources) -> Transform:
@@ -526,6 +599,32 @@ class Aligner(Stage):
         raise FrameError(f"{self.name} does not map one camera onto another")
 
 
+class ImageAligner(Aligner):
+    """An aligner that looks at the pixels, or at the celestial coordinates of the images, and needs no stars."""
+
+    needs = frozenset()
+
+    @abstractmethod
+    def align_images(self, image: CCDData, reference: CCDData) -> Transform:
+        """Find the map from pixels of the reference to pixels of this image.
+
+        Parameters
+        ----------
+        image, reference : CCDData
+            Calibrated. ``wcs`` holds the celestial coordinates that the camera vouches for, in pixels of the image as
+            it is; None if there are none.
+
+        Raises
+        ------
+        FrameError
+            If there is none to be trusted, with the reason.
+        """
+
+    def align(self, sources: Sources, reference: Sources) -> Transform:
+        """Refuse: this aligner does not look at lists of sources."""
+        raise FrameError(f"{self.name} aligns images, not lists of sources")
+
+
 # --- photometry and light curves --------------------------------------------------------------------------------------
 
 
@@ -547,14 +646,16 @@ class Photometer(Stage):
         sky : Background or None
             None if neither this stage nor another needs one.
         psf : PSF or None
-            The shape of a star in this image, from the finder's sources; None if no star could be measured.
+            The shape of a star in this image, as the stage of the recipe's ``[psf]`` fitted it, else from the finder's
+            sources; None if no star could be measured.
 
         Returns
         -------
         Table or mapping of arrays
             One row for each source and aperture: ``id``; ``flux`` and ``flux_err`` in the unit of the image;
-            ``aperture`` in pixels (NaN if there is none); ``sky`` and ``sky_err`` per pixel; ``flags``. A source that
-            cannot be measured has NaN and `Flag.FAILED`, and is not left out.
+            ``aperture`` in pixels (NaN if there is none); ``sky`` and ``sky_err`` per pixel; ``area``, the number of
+            pixels whose noise the flux has; ``x``, ``y``, ``x_err`` and ``y_err`` where the method measures the place
+            itself; ``flags``. A source that cannot be measured has NaN and `Flag.FAILED`, and is not left out.
         """
 
 
@@ -670,6 +771,7 @@ ROLES: dict[str, Role] = {
         Role("correction", "corrections", "corrections", Correction, several=True),
         Role("background", "backgrounds", "background", BackgroundEstimator, several=False),
         Role("finder", "finders", "finding", Finder, several=False),
+        Role("psf", "psfs", "psf", PSFEstimator, several=False),
         Role("aligner", "aligners", "alignment", Aligner, several=False),
         Role("photometer", "photometers", "photometry", Photometer, several=True),
         Role("curve-step", "curve_steps", "curves", CurveStep, several=True),

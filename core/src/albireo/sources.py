@@ -1,4 +1,4 @@
-"""Where stars are: lists of sources, the transform between two frames, background and point-spread function.
+"""Where stars are: lists of sources, the transform between two frames, and the background.
 
 Pixel coordinates are zero-based, x along columns and y along rows, and integers are centres of pixels, as numpy
 indexes and photutils count. Positions are float64 throughout.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PSF", "Background", "Sources", "Transform", "Window", "relative_flux"]
+__all__ = ["Background", "Sources", "Transform", "Window", "relative_flux"]
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
@@ -262,46 +262,3 @@ class Background:
         sample = self.level[:: max(1, self.level.shape[0] // 64), :: max(1, self.level.shape[1] // 64)]
         low, high = np.nanpercentile(sample, (5.0, 95.0))
         return float(high - low)
-
-
-@dataclass(frozen=True)
-class PSF:
-    """The shape of a star: an elliptical profile by its widths.
-
-    Attributes
-    ----------
-    fwhm : float
-        Geometric mean full width at half maximum in pixels.
-    elongation : float
-        Major over minor axis, at least one.
-    theta : float
-        Position angle of the major axis in radians, counter-clockwise from +x.
-    stars : int
-        Number of stars it was measured from.
-    """
-
-    fwhm: float
-    elongation: float = 1.0
-    theta: float = 0.0
-    stars: int = 0
-
-    @classmethod
-    def of(cls, sources: Sources, brightest: int = 100) -> PSF | None:
-        """Take the median shape of the brightest unflagged sources; None if there is no source to measure.
-
-        Faint sources are left out where there are many: noise that was taken for a source is narrower than a star.
-        """
-        good = (sources.flags == 0) & np.isfinite(sources.fwhm) & np.isfinite(sources.a) & (sources.b > 0)
-        usable = sources[good]
-        if not len(usable):
-            return None
-        stars = usable[np.argsort(-usable.flux, kind="stable")[:brightest]]
-        # An angle has no median; double it, because an ellipse looks the same after half a turn.
-        double = 2.0 * stars.theta[np.isfinite(stars.theta)]
-        theta = 0.5 * float(np.arctan2(np.sum(np.sin(double)), np.sum(np.cos(double))))
-        return cls(
-            fwhm=float(np.median(stars.fwhm)),
-            elongation=float(np.median(stars.a / stars.b)),
-            theta=theta,
-            stars=len(stars),
-        )

@@ -35,6 +35,11 @@ class FrameTask:
         Where to write the calibrated image, if anywhere.
     keep_sources : bool
         Whether the product of alignment must hold all sources.
+    reference_frame : Frame or None
+    reference_image : Path or None
+        The reference and its calibrated image, for aligners that look at pixels.
+    watched : tuple of int
+        Identities of the stars of which cut-outs are kept.
     """
 
     frame: Frame
@@ -45,6 +50,9 @@ class FrameTask:
     measured: Path | None = None
     reduced: Path | None = None
     keep_sources: bool = False
+    reference_frame: Frame | None = None
+    reference_image: Path | None = None
+    watched: tuple[int, ...] = ()
 
     @property
     def is_done(self) -> bool:

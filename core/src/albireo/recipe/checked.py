@@ -29,6 +29,7 @@ from albireo.roles import (
     Instrument,
     MasterBuilder,
     Photometer,
+    PSFEstimator,
     Report,
     Selector,
     Stage,
@@ -73,7 +74,7 @@ class Recipe:
     instrument : Instrument
     selectors, masters, corrections, photometers, curves, reports : lists of stages, in order
     library : LibraryOptions or None
-    background, finder, aligner : a stage or None
+    background, finder, psf, aligner : a stage or None
     executor : Executor
     warnings : list of str
     """
@@ -92,6 +93,7 @@ class Recipe:
     corrections: list[Correction] = field(default_factory=list)
     background: BackgroundEstimator | None = None
     finder: Finder | None = None
+    psf: PSFEstimator | None = None
     aligner: Aligner | None = None
     photometers: list[Photometer] = field(default_factory=list)
     curves: list[CurveStep] = field(default_factory=list)
@@ -151,6 +153,7 @@ class Recipe:
             "instrument": self.instrument,
             "background": self.background,
             "finding": self.finder,
+            "psf": self.psf,
             "alignment": self.aligner,
             "executor": self.executor,
         }

@@ -99,7 +99,7 @@ class Reader:
         self._terms(stages, tables)
         if self.problems:
             raise RecipeError(str(self.path), self.problems)
-        one = {t: (stages[t] or [None])[0] for t in ("instrument", "background", "finding", "alignment", "executor")}
+        one = {role.table: (stages[role.table] or [None])[0] for role in ROLES.values() if not role.several}
         return Recipe(
             path=self.path,
             **core,  # type: ignore[arg-type]
@@ -110,6 +110,7 @@ class Reader:
             corrections=stages["corrections"],
             background=one["background"],
             finder=one["finding"],
+            psf=one["psf"],
             aligner=one["alignment"],
             photometers=stages["photometry"],
             curves=stages["curves"],
@@ -282,7 +283,7 @@ class Reader:
                     path,
                     where,
                 )
-        for table in ("background", "finding", "alignment", "photometry"):
+        for table in ("background", "finding", "psf", "alignment", "photometry"):
             for stage, row in zip(stages[table], self.rows[table], strict=True):
                 path = (table, row) if table == "photometry" else (table,)
                 where = f"[[{table}]] {stage.name}" if table == "photometry" else f"[{table}] {stage.name}"
@@ -290,7 +291,7 @@ class Reader:
                 have |= stage.provides
             if table in tables and not stages[table]:
                 have |= TERMS.keys()  # its own problem is on the list already
-        chain = [("photometry", "finding"), ("alignment", "finding"), ("curves", "photometry")]
+        chain = [("psf", "finding"), ("photometry", "finding"), ("alignment", "finding"), ("curves", "photometry")]
         for later, earlier in chain:
             if later in tables and earlier not in tables:
                 self._problem(f"a recipe with {later} needs a table for {earlier}", (later,))

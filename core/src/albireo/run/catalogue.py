@@ -32,6 +32,9 @@ __all__ = ["make_catalogues"]
 
 log = logging.getLogger("albireo")
 
+WATCHED = 5
+"""Stars of which cut-outs are kept where a recipe names no target."""
+
 
 def make_catalogues(run: RunState) -> None:
     """Give every field that has a reference its catalogue and targets, as far as they are not there already.
@@ -109,6 +112,7 @@ class _Sky:
             note = self._note(state)
             state.targets = {str(name): int(number) for name, number in note["targets"].items()}
             state.comparisons = [int(number) for number in note["comparisons"]]
+            state.watched = tuple(state.targets.values()) or tuple(int(number) for number in note["brightest"])
             for text in note["warnings"]:
                 run.warn(text)
 
@@ -148,6 +152,7 @@ class _Sky:
             note = {
                 "targets": {name: number for name, number in pairs if number in here},
                 "comparisons": [number for number in named.comparisons if number in here],
+                "brightest": sources.id[:WATCHED].tolist(),
                 "warnings": [*named.warnings, *outside],
             }
             assert eye.state.catalogue_product is not None

@@ -87,8 +87,8 @@ def gather(run: RunState, state: FieldState) -> Measurements | None:
             column = np.searchsorted(sources, ids)
             for slot in range(int(slots.max(initial=-1)) + 1):
                 pick = slots == slot
-                for name in COLUMNS:
-                    methods[starts[position] + slot][1][name][row, column[pick]] = arrays[f"m{position}_{name}"][pick]
+                for name, values in zip(COLUMNS, arrays[f"m{position}"], strict=True):
+                    methods[starts[position] + slot][1][name][row, column[pick]] = values[pick]
     bjd, target_bjd = _times(run, state, frames)
     return Measurements(state, frames, catalogue, bjd, target_bjd, x, y, methods)
 
@@ -192,6 +192,9 @@ def write_photometry(run: RunState, measured: Sequence[Measurements]) -> None:
             ("sky_err", ">f8"),
             ("method", texts["method"]),
             ("aperture", ">f8"),
+            ("area", ">f8"),
+            ("x_err", ">f8"),
+            ("y_err", ">f8"),
             ("flags", ">i4"),
             ("airmass", ">f8"),
             ("fwhm", ">f8"),
@@ -231,5 +234,8 @@ def _photometry_rows(run: RunState, measured: Sequence[Measurements], dtype: np.
             for slot, (method, columns) in enumerate(part.methods):
                 rows["method"][slot] = method.encode()
                 for name in COLUMNS:
-                    rows[name][slot] = columns[name][index]
+                    values = columns[name][index]
+                    if name in ("x", "y"):  # where the method has not measured the place, it is where it was told
+                        values = np.where(np.isfinite(values), values, rows[name][slot])
+                    rows[name][slot] = values
             yield rows.ravel()

@@ -67,6 +67,7 @@ def work_on(run: RunState, tasks: Sequence[FrameTask]) -> Iterator[Outcome[Frame
         tuple(recipe.corrections),
         recipe.background,
         recipe.finder,
+        recipe.psf,
         recipe.aligner,
         tuple(recipe.photometers),
     )

@@ -57,6 +57,8 @@ class FieldState:
         Identity of each target in the catalogue.
     comparisons : list of int
         Identities of comparison stars that the recipe names, as far as they are in the catalogue.
+    watched : tuple of int
+        Identities of the stars of which a cut-out of every frame is kept: the targets, else the brightest stars.
     """
 
     plan: FieldPlan
@@ -68,6 +70,7 @@ class FieldState:
     catalogue_key: str = ""
     targets: dict[str, int] = field(default_factory=dict)
     comparisons: list[int] = field(default_factory=list)
+    watched: tuple[int, ...] = ()
 
 
 @dataclass(eq=False)
@@ -177,7 +180,7 @@ class RunState:
 
     @cached_property
     def _finding_stages(self) -> list[Any]:
-        return [stage_key(self.recipe.background), stage_key(self.recipe.finder)]
+        return [stage_key(self.recipe.background), stage_key(self.recipe.finder), stage_key(self.recipe.psf)]
 
     @cached_property
     def _alignment_stage(self) -> Any:
@@ -240,6 +243,9 @@ class RunState:
             measured,
             self._reduced_path(frame) if self.recipe.output.reduced else None,
             keep_sources=reference is None,
+            reference_frame=state.reference,
+            reference_image=state.reference_image,
+            watched=state.watched,
         )
 
     def reference_task(self, frame: Frame, state: FieldState) -> FrameTask:

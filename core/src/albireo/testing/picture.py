@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from albireo.images import Flag, image
-from albireo.sources import FWHM_PER_SIGMA, PSF, Background, Sources, Transform
+from albireo.psf import PSF
+from albireo.sources import FWHM_PER_SIGMA, Background, Sources, Transform
 from albireo.testing.noise import poisson
 from albireo.testing.scene import Scene
 from albireo.testing.stars import Profile, draw_stars

@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from albireo.sources import PSF
+    from albireo.psf import PSF
 
 __all__ = ["Profile", "draw_stars"]
 
@@ -99,9 +99,9 @@ class Profile:
 
     def psf(self, stars: int = 0) -> PSF:
         """Give the same shape as the `albireo.PSF` that photometers get."""
-        from albireo.sources import PSF
+        from albireo.psf import PSF
 
-        return PSF(fwhm=self.fwhm, elongation=self.elongation, theta=self.theta, stars=stars)
+        return PSF(fwhm=self.fwhm, elongation=self.elongation, theta=self.theta, stars=stars, beta=self.beta)
 
     def density(self, dx: NDArray[np.float64], dy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Surface brightness at offsets from the centre, per square pixel, for a star of unit flux."""
