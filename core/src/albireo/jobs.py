@@ -60,6 +60,9 @@ __all__ = [
 COLUMNS = ("flux", "flux_err", "aperture", "sky", "sky_err", "area", "x", "y", "x_err", "y_err", "flags")
 """What a photometer returns besides ``id``; what it leaves out is NaN (zero for flags)."""
 
+STEPPING_STONES = 150
+"""The brightest sources of every frame are kept, so that others can be aligned by way of it."""
+
 CUTOUT = 16
 """Half the side of the cut-outs around stars that are watched, without the pixel in the middle."""
 
@@ -260,14 +263,11 @@ class FrameWork:
             assert sky is not None, "the recipe is checked: a finder has a background"
             with stage_of("finding", self.finder):
                 sources = self.finder.find(picture, sky)
-        transform = Transform.identity()
-        star_flux = float("nan") if task.reference is not None else 1.0
+        transform, star_flux, links = Transform.identity(), 1.0 if task.reference is None else nan, 0
         if task.reference is not None and self.aligner is not None:
-            reference = load_sources(task.reference)
             with stage_of("alignment", self.aligner):
-                transform = self._transform(task, picture, sources, reference)
+                transform, star_flux, links = self._placed(task, picture, sources)
                 self.aligner.check(transform, picture.shape)
-            star_flux = relative_flux(sources, reference, transform)
         psf = PSF.of(sources)
         if self.psf is not None:
             assert sky is not None, "the recipe is checked: a PSF has a background"
@@ -289,15 +289,31 @@ class FrameWork:
             "scale": transform.scale,
             "align_rms": transform.rms,
             "matched": transform.matched,
+            "links": links,
             "crop_x": left.x0,
             "crop_y": left.y0,
             "rebin": left.rebin,
         }
         arrays: dict[str, Any] = {"matrix": transform.matrix, **(psf.arrays() if psf else {})}
-        if task.keep_sources:
-            arrays |= {f"s_{name}": column for name, column in sources.columns().items()}
+        kept = sources if task.keep_sources else sources[:STEPPING_STONES]
+        arrays |= {f"s_{name}": column for name, column in kept.columns().items()}
         save_arrays(task.aligned, arrays, numbers)
         return transform, psf, numbers
+
+    def _placed(self, task: FrameTask, picture: CCDData, sources: Sources) -> tuple[Transform, float, int]:
+        """Find how an image lies on the reference, how bright its stars are, and by way of how many frames."""
+        assert task.reference is not None
+        if task.by_way_of is None:
+            reference = load_sources(task.reference)
+            found = self._transform(task, picture, sources, reference)
+            return found, relative_flux(sources, reference, found), 0
+        arrays, numbers = load_arrays(task.by_way_of)
+        between = Sources(**{name.removeprefix("s_"): v for name, v in arrays.items() if name.startswith("s_")})
+        last = self._transform(task, picture, sources, between)
+        whole = last @ Transform(arrays["matrix"])
+        rms = float(np.hypot(last.rms, numbers["align_rms"] * last.scale))
+        flux = relative_flux(sources, between, last) * numbers["star_flux"]
+        return Transform(whole.matrix, rms, last.matched), flux, int(numbers["links"]) + 1
 
     def _transform(self, task: FrameTask, picture: CCDData, sources: Sources, reference: Sources) -> Transform:
         """Align with the reference, by lists of sources or by images."""

@@ -7,16 +7,19 @@ notebook see the same things. Tables are astropy tables; each is read when it is
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from astropy.nddata import CCDData
     from astropy.table import Table
+    from numpy.typing import NDArray
 
-__all__ = ["FieldRecord", "MasterRecord", "Results"]
+__all__ = ["Cutouts", "FieldRecord", "MasterRecord", "Results"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,29 @@ class FieldRecord:
         return Table.read(self.catalogue, format="ascii.ecsv")
 
 
+@dataclass(frozen=True, eq=False)
+class Cutouts:
+    """Small calibrated images of one star, frame by frame in order of time.
+
+    Attributes
+    ----------
+    field : str
+    source : int
+        Its identity in the catalogue.
+    frames : list of str
+    corners : ndarray of int, shape (n, 2)
+        Column and row, in the calibrated frame, of the first pixel of each.
+    pixels : ndarray of float32 (big-endian), shape (n, 33, 33)
+        In electrons; NaN beyond the frame.
+    """
+
+    field: str
+    source: int
+    frames: list[str]
+    corners: NDArray[np.int64]
+    pixels: NDArray[np.float32]
+
+
 class Results:
     """A run folder.
 
@@ -136,9 +162,9 @@ class Results:
         Columns: name, path, hdu, instrument, detector, kind, variant, filter, target, field (of a science frame),
         exposure (shared by frames that were exposed at once), exptime, start, mid (ISO text, UTC), mjd_mid, airmass,
         gain, read_noise, saturation, setup, fate (used, dropped, failed, unused), stage, reason, masters (what it was
-        corrected with), notes; for aligned science frames also dx, dy, rotation, scale, align_rms, matched, fwhm,
-        elongation, sky, sky_rms, sources, saturated (number of saturated pixels); these counts are -1 where they are
-        not known.
+        corrected with), notes; for aligned science frames also dx, dy, rotation, scale, align_rms, matched, links (number
+        of frames by way of which it was aligned), fwhm, elongation, sky, sky_rms, sources, saturated (number of
+        saturated pixels); these counts are -1 where they are not known.
         """
         from astropy.table import Table
 
@@ -217,6 +243,26 @@ class Results:
         from astropy.table import Table
 
         return Table.read(self.folder / "stars.ecsv", format="ascii.ecsv")
+
+    def cutouts(self) -> Iterator[Cutouts]:
+        """Small images of watched stars in every frame, star by star: the targets, else the five brightest.
+
+        Pixels are read from the disk when they are looked at, so that a long night needs no memory.
+        """
+        import numpy as np
+        from astropy.io import fits
+
+        path = self.folder / "cutouts.fits"
+        if not path.exists():
+            return
+        with fits.open(path, memmap=True) as hdus:
+            rows = hdus[1].data.view(np.recarray)
+            names, sources = rows["field"], rows["source"]
+            edges = np.flatnonzero((names[1:] != names[:-1]) | (sources[1:] != sources[:-1])) + 1
+            for start, stop in zip([0, *edges], [*edges, len(rows)], strict=True):
+                part = rows[start:stop]
+                corners = np.stack([part["x0"], part["y0"]], axis=1).astype(int)
+                yield Cutouts(str(names[start]), int(sources[start]), part["frame"].tolist(), corners, part["pixels"])
 
     def reduced(self) -> list[Path]:
         """Reduced images, if the recipe asked for them."""

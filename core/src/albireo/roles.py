@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ROLES",
+    "AlignedFrame",
+    "AlignedFrames",
     "Aligner",
     "BackgroundEstimator",
     "Correction",
@@ -67,6 +69,7 @@ __all__ = [
     "Selection",
     "Selector",
     "Stack",
+    "Stacker",
     "Stage",
     "Strip",
 ]
@@ -542,6 +545,11 @@ class Aligner(Stage):
     max_scale: float | None = Field(
         1.1, ge=1, description="Largest change of scale, as a ratio either way (1.1 allows 0.909 to 1.1); none for any."
     )
+    chain: bool = Field(
+        True,
+        description="Whether a frame that does not match the reference is aligned by way of the frame nearest in time "
+        "that does, as where a field drifts out of the reference.",
+    )
 
     def check(self, found: Transform, shape: tuple[int, int]) -> None:
         """Hold a map against the limits.
@@ -623,6 +631,99 @@ class ImageAligner(Aligner):
     def align(self, sources: Sources, reference: Sources) -> Transform:
         """Refuse: this aligner does not look at lists of sources."""
         raise FrameError(f"{self.name} aligns images, not lists of sources")
+
+
+# --- stacks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedFrame:
+    """One frame of a field: how it lies on the reference, and how good it is.
+
+    Attributes
+    ----------
+    frame : Frame
+    transform : Transform
+        From pixels of the reference to pixels of this frame.
+    star_flux : float
+        How bright its stars are, relative to the reference, where it is one; NaN if no star could be compared.
+    fwhm : float
+        Of a star, in pixels of this frame; NaN if unknown.
+    sky, sky_rms : float
+        Level of the sky and its noise in one pixel, in the unit of the image; NaN if unknown.
+    """
+
+    frame: Frame
+    transform: Transform
+    star_flux: float
+    fwhm: float
+    sky: float
+    sky_rms: float
+
+
+class AlignedFrames(Sequence[AlignedFrame]):
+    """Frames of one field in order of time, aligned onto one reference; their pixels are read when they are asked for.
+
+    `image` and `background` may be called from several threads at once.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows and columns of the reference.
+    unit : str
+        Of the images.
+    memory : int
+        Bytes that a stack may take.
+    scratch : Path
+        A folder for files that do not outlive the stack.
+    """
+
+    shape: tuple[int, int]
+    unit: str
+    memory: int
+    scratch: Path
+
+    @abstractmethod
+    def image(self, index: int) -> CCDData:
+        """Read and calibrate one frame: data, variance and flags, in its own pixels.
+
+        Raises
+        ------
+        FrameError
+            If it cannot be read.
+        """
+
+    @abstractmethod
+    def background(self, image: CCDData) -> Background:
+        """Estimate the sky of one of the images as the recipe says."""
+
+
+class Stacker(Stage):
+    """Many aligned frames into one image."""
+
+    needs = frozenset({"background"})
+
+    label: str = Field("", pattern=r"^[A-Za-z0-9.+_-]*$", description="Added to the names of the files.")
+    by_filter: bool = Field(True, description="Make a stack for each filter of a field; else one of all its frames.")
+
+    @abstractmethod
+    def stack(self, frames: AlignedFrames) -> CCDData:
+        """Combine the frames on the pixels of the reference.
+
+        Returns
+        -------
+        CCDData
+            With variance, and `Flag.NO_DATA` where no frame has a value. ``planes`` holds ``COUNT`` (values used),
+            ``COVERAGE`` (their exposure time in s) and ``REJECTED`` (values rejected). ``meta`` may hold numbers and
+            texts for the header; ``LTV1`` and ``LTV2``, what to add to a position on the reference to get one on the
+            stack, where its corner is another; ``HISTORY`` lines; ``USED``, the names of the frames in it with what was
+            done to them; and ``DROPPED``, the names of those left out with the reasons.
+
+        Raises
+        ------
+        FrameError
+            If these frames make no stack.
+        """
 
 
 # --- photometry and light curves --------------------------------------------------------------------------------------
@@ -773,6 +874,7 @@ ROLES: dict[str, Role] = {
         Role("finder", "finders", "finding", Finder, several=False),
         Role("psf", "psfs", "psf", PSFEstimator, several=False),
         Role("aligner", "aligners", "alignment", Aligner, several=False),
+        Role("stacker", "stackers", "stacks", Stacker, several=True),
         Role("photometer", "photometers", "photometry", Photometer, several=True),
         Role("curve-step", "curve_steps", "curves", CurveStep, several=True),
         Role("report", "reports", "reports", Report, several=True),

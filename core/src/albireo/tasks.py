@@ -40,6 +40,8 @@ class FrameTask:
         The reference and its calibrated image, for aligners that look at pixels.
     watched : tuple of int
         Identities of the stars of which cut-outs are kept.
+    by_way_of : Path or None
+        Product of alignment of another frame that this one is aligned with instead of the reference.
     """
 
     frame: Frame
@@ -53,6 +55,7 @@ class FrameTask:
     reference_frame: Frame | None = None
     reference_image: Path | None = None
     watched: tuple[int, ...] = ()
+    by_way_of: Path | None = None
 
     @property
     def is_done(self) -> bool:

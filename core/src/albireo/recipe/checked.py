@@ -32,6 +32,7 @@ from albireo.roles import (
     PSFEstimator,
     Report,
     Selector,
+    Stacker,
     Stage,
 )
 
@@ -72,7 +73,7 @@ class Recipe:
     options, data, catalogue, output : tables of the core
     targets : list of Target
     instrument : Instrument
-    selectors, masters, corrections, photometers, curves, reports : lists of stages, in order
+    selectors, masters, corrections, stackers, photometers, curves, reports : lists of stages, in order
     library : LibraryOptions or None
     background, finder, psf, aligner : a stage or None
     executor : Executor
@@ -95,6 +96,7 @@ class Recipe:
     finder: Finder | None = None
     psf: PSFEstimator | None = None
     aligner: Aligner | None = None
+    stackers: list[Stacker] = field(default_factory=list)
     photometers: list[Photometer] = field(default_factory=list)
     curves: list[CurveStep] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
@@ -147,6 +149,11 @@ class Recipe:
         """Where the library is; None if the recipe has none."""
         return None if self.library is None else (self.folder / Path(self.library.path).expanduser()).resolve()
 
+    @property
+    def star_file(self) -> Path | None:
+        """The list of stars that a person gives; None if there is none."""
+        return (self.folder / Path(self.catalogue.file).expanduser()).resolve() if self.catalogue.file else None
+
     def stages(self) -> dict[str, list[Stage]]:
         """Every stage, by the name of its table."""
         one: dict[str, Stage | None] = {
@@ -161,6 +168,7 @@ class Recipe:
             "select": self.selectors,
             "masters": self.masters,
             "corrections": self.corrections,
+            "stacks": self.stackers,
             "photometry": self.photometers,
             "curves": self.curves,
             "reports": self.reports,

@@ -112,6 +112,7 @@ class Reader:
             finder=one["finding"],
             psf=one["psf"],
             aligner=one["alignment"],
+            stackers=stages["stacks"],
             photometers=stages["photometry"],
             curves=stages["curves"],
             reports=stages["reports"],
@@ -283,15 +284,22 @@ class Reader:
                     path,
                     where,
                 )
-        for table in ("background", "finding", "psf", "alignment", "photometry"):
+        for table in ("background", "finding", "psf", "alignment", "stacks", "photometry"):
+            several = table in ("stacks", "photometry")
             for stage, row in zip(stages[table], self.rows[table], strict=True):
-                path = (table, row) if table == "photometry" else (table,)
-                where = f"[[{table}]] {stage.name}" if table == "photometry" else f"[{table}] {stage.name}"
+                path = (table, row) if several else (table,)
+                where = f"[[{table}]] {stage.name}" if several else f"[{table}] {stage.name}"
                 self._missing(stage, have, path, where, table, complete)
                 have |= stage.provides
             if table in tables and not stages[table]:
                 have |= TERMS.keys()  # its own problem is on the list already
-        chain = [("psf", "finding"), ("photometry", "finding"), ("alignment", "finding"), ("curves", "photometry")]
+        chain = [
+            ("psf", "finding"),
+            ("photometry", "finding"),
+            ("alignment", "finding"),
+            ("stacks", "alignment"),
+            ("curves", "photometry"),
+        ]
         for later, earlier in chain:
             if later in tables and earlier not in tables:
                 self._problem(f"a recipe with {later} needs a table for {earlier}", (later,))

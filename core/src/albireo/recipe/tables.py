@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from math import inf
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -11,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -117,6 +119,26 @@ class LibraryOptions(Table):
 class CatalogueOptions(Table):
     """Which stars of the reference frames are measured in every frame."""
 
+    reference: str = Field(
+        "best",
+        min_length=1,
+        description=(
+            "Frame that the others are aligned with: 'best' looks at some from all over the night and takes the one "
+            "with most and sharpest stars; 'middle' takes the one in the middle of the night; else the name of a frame."
+        ),
+    )
+    candidates: int = Field(
+        5,
+        ge=1,
+        description="How many frames of each field to look at for the best reference.",
+    )
+    file: str = Field(
+        "",
+        description=(
+            "A list of the stars to measure, instead of those that are found: ECSV, CSV or FITS with columns ra and "
+            "dec, or x and y; a relative path is taken from the recipe's folder."
+        ),
+    )
     max_sources: int = Field(
         200, ge=1, description="Measure at most this many stars that a detector sees, the brightest first."
     )
@@ -134,6 +156,14 @@ class CatalogueOptions(Table):
         True,
         description="Give detectors that look at the same sky one list of stars, in which a star has one identity.",
     )
+
+    @field_validator("file")
+    @classmethod
+    def _is_there(cls, file: str, info: ValidationInfo) -> str:
+        folder = (info.context or {}).get("folder")
+        if file and folder is not None and not (folder / Path(file).expanduser()).is_file():
+            raise ValueError(f"there is no file {folder / Path(file).expanduser()}")
+        return file
 
 
 class OutputOptions(Table):

@@ -22,6 +22,7 @@ from albireo.run.folder import RunError
 from albireo.run.science import work_on
 from albireo.run.starlist import StarList, View, good_stars
 from albireo.run.state import FieldState, RunState
+from albireo.run.userstars import read_user_stars
 from albireo.sources import Transform, Window
 from albireo.store import key_of, stage_key
 
@@ -85,6 +86,8 @@ class _Sky:
 
     def __init__(self, run: RunState, group: Sequence[FieldState], targets: Sequence[Target]) -> None:
         self.run, self.targets = run, targets
+        file = run.recipe.star_file
+        self.given = read_user_stars(file) if file is not None else []
         self.states = sorted(group, key=lambda state: (state.plan.detector, state.plan.name))
         self.group = [state for state in self.states if state.reference is not None]
 
@@ -94,13 +97,15 @@ class _Sky:
         if not self.group or not run.recipe.photometers:
             return
         places = [p for target in self.targets for p in (target, *target.comparisons)]
-        frames = {p.frame: self._frame_of(p) for p in places if p.x is not None}
+        places += [star.place for star in self.given]
+        frames = {name: self._frame_of(p) for name, p in {p.frame: p for p in places if p.x is not None}.items()}
         sky_key = key_of(
             "sky",
             [(state.plan.detector, run.found_key(state.reference)) for state in self.group if state.reference],
             stage_key(run.recipe.aligner) if len(self.group) > 1 else None,
             run.recipe.catalogue.model_dump(mode="json"),
             [t.model_dump(mode="json") for t in self.targets],
+            [(star.place.model_dump(mode="json"), star.number) for star in self.given],
             {name: run.aligned_key(frame, state) for name, (frame, state) in frames.items()},
         )
         for number, state in enumerate(self.group):
@@ -133,16 +138,16 @@ class _Sky:
         eyes = [self._eye(state) for state in self.group]
         alone = self._common(eyes, named)
         shared = [eye for eye in eyes if eye not in alone]
-        stars = StarList([eye.view for eye in shared], self.run.recipe.catalogue)
+        stars = self._list(shared, frames, named)
         self._settle(stars, shared, frames, named)
         for eye in alone:
-            stars = StarList([eye.view], self.run.recipe.catalogue, first=stars.first + len(stars))
+            stars = self._list([eye], frames, named, first=stars.next)
             self._settle(stars, [eye], frames, named)
         self._check_placed(named)
         for eye in eyes:
             sources = eye.stars.sources(eye.number)
             here = set(sources.id.tolist())
-            listed = range(eye.stars.first, eye.stars.first + len(eye.stars))
+            listed = set(eye.stars.numbers)
             pairs = [(name, number) for name, numbers in named.targets.items() for number in numbers]
             outside = [
                 f"the target {name} lies outside the image of {self._name(eye)}"
@@ -225,6 +230,40 @@ class _Sky:
 
     # --- what the recipe names
 
+    def _list(
+        self,
+        eyes: Sequence[_Eye],
+        frames: Mapping[str, tuple[Frame, FieldState]],
+        named: _Named,
+        first: int = 1,
+    ) -> StarList:
+        """List the stars to measure on some cameras: what they detected, or what a person gave."""
+        views = [eye.view for eye in eyes]
+        if not self.given:
+            return StarList(views, self.run.recipe.catalogue, first)
+        stars = StarList(views, self.run.recipe.catalogue, first, detected=False)
+        outside, merged = 0, 0
+        for star in self.given:
+            place = self._place(star.place, eyes, frames)
+            if place is None or not eyes[place[0]].view.holds(np.array(place[1]), np.array(place[2])):
+                outside += 1
+            else:
+                before = len(stars)
+                stars.place(*place, identity=star.number if first == 1 else None)
+                merged += len(stars) == before
+        if merged:
+            named.warnings.append(
+                f"{merged} of the {len(self.given)} stars of {self.run.recipe.catalogue.file} are stars that the list "
+                f"has already (nearer than {stars.radius:g} pixels to one source)"
+            )
+        if outside:
+            where = " and ".join(self._name(eye) for eye in eyes)
+            named.warnings.append(
+                f"{outside} of the {len(self.given)} stars of {self.run.recipe.catalogue.file} lie outside the "
+                f"reference of {where} and are not measured"
+            )
+        return stars
+
     def _settle(
         self,
         stars: StarList,
@@ -274,6 +313,8 @@ class _Sky:
     def _check_placed(self, named: _Named) -> None:
         """Complain of targets by celestial coordinates where no camera has any; pixels always have a place."""
         lost = [t.name for t in self.targets if any(p.x is None for p in (t, *t.comparisons))]
+        if any(star.place.x is None for star in self.given):
+            lost.append(f"list {self.run.recipe.catalogue.file}")
         references = [state.reference for state in self.group if state.reference is not None]
         if lost and all(self.run.recipe.instrument.wcs(reference) is None for reference in references):
             raise RunError(

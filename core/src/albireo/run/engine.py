@@ -29,7 +29,17 @@ __all__ = ["RunOutcome", "plan_run", "run"]
 
 log = logging.getLogger("albireo")
 
-WRITTEN = ("masters", "reference", "reduced", "products", "catalogues", "curves", "report", "photometry.fits")
+WRITTEN = (
+    "masters",
+    "reference",
+    "reduced",
+    "products",
+    "catalogues",
+    "curves",
+    "report",
+    "photometry.fits",
+    "cutouts.fits",
+)
 """What a run writes into its folder: never raw frames, also where the folder lies among them."""
 
 

@@ -19,7 +19,7 @@ NUMBERS = (
     *("dx", "dy", "rotation", "scale", "align_rms", "matched", "fwhm", "elongation", "sky", "sky_rms", "sky_gradient"),
     *("star_flux", "sources"),
 )
-INTEGERS = ("matched", "sources", "saturated")
+INTEGERS = ("matched", "links", "sources", "saturated")
 
 
 def frames_table(run: RunState) -> Table:

@@ -93,17 +93,22 @@ class StarList:
     options : CatalogueOptions
     first : int
         Number of the first star.
+    detected : bool
+        Whether the list begins with what was detected; else it is empty, to be filled by `place`.
     """
 
-    def __init__(self, views: Sequence[View], options: CatalogueOptions, first: int = 1) -> None:
+    def __init__(
+        self, views: Sequence[View], options: CatalogueOptions, first: int = 1, *, detected: bool = True
+    ) -> None:
         self.views, self.first = views, first
+        self.numbers: list[int] = []
         self.radius = options.match_radius
         self.x, self.y = np.empty(0), np.empty(0)
         self.own = np.empty((len(views), 0), dtype=np.intp)
         """Row of each star among the sources of each view; -1 where it has none."""
         self.named: set[tuple[int, int]] = set()
         """View and star of what a recipe places on that view."""
-        for number, view in enumerate(views):
+        for number, view in enumerate(views if detected else ()):
             rows = good_stars(view, options.min_snr)[: options.max_sources]
             known, found = _Places(*self._on(number)), view.found
             new = [r for r in rows.tolist() if known.nearest(found.x[r], found.y[r], self.radius) is None]
@@ -114,7 +119,12 @@ class StarList:
     def __len__(self) -> int:
         return len(self.x)
 
-    def place(self, number: int, x: float, y: float) -> int:
+    @property
+    def next(self) -> int:
+        """Number of the next star that is added."""
+        return max((self.first - 1, *self.numbers)) + 1
+
+    def place(self, number: int, x: float, y: float, identity: int | None = None) -> int:
         """Give the identity of what lies at a place, adding it to the list if need be.
 
         Parameters
@@ -122,6 +132,8 @@ class StarList:
         number : int
             The view in whose pixels the place is given.
         x, y : float
+        identity : int, optional
+            What to call a star that is added; the next number if left out.
         """
         found = self.views[number].found
         row = _Places(found.x, found.y).nearest(x, y, self.radius)
@@ -133,14 +145,14 @@ class StarList:
             star = self._undetected(number, x, y)
         if star is None:
             star = len(self)
-            self._append(number, np.array([x]), np.array([y]))
+            self._append(number, np.array([x]), np.array([y]), identity)
             for other, view in enumerate(self.views):
                 there = view.transform(self.x[star], self.y[star])
                 match = _Places(view.found.x, view.found.y).nearest(float(there[0]), float(there[1]), self.radius)
                 if match is not None and match not in self.own[other]:
                     self.own[other, star] = match
         self.named.add((number, star))
-        return self.first + star
+        return self.numbers[star]
 
     def sources(self, number: int) -> Sources:
         """Give the stars to measure on one camera: those on its image, where it sees them or should.
@@ -161,15 +173,17 @@ class StarList:
             columns[name] = blank
         columns["x"] = np.where(detected, columns["x"], x[kept])
         columns["y"] = np.where(detected, columns["y"], y[kept])
-        columns["id"] = self.first + kept
-        return Sources.make(**columns)
+        columns["id"] = np.array(self.numbers, dtype=np.int64)[kept]
+        return Sources.make(**columns)[np.argsort(columns["id"], kind="stable")]
 
     def _on(self, number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where the stars lie on a camera by its map."""
         return self.views[number].transform(self.x, self.y)
 
-    def _append(self, number: int, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    def _append(self, number: int, x: NDArray[np.float64], y: NDArray[np.float64], identity: int | None = None) -> None:
         """Add stars at places on a camera."""
+        begin = self.next if identity is None else identity
+        self.numbers += range(begin, begin + len(x))
         on_primary = self.views[number].transform.inverse()(x, y)
         self.x, self.y = np.append(self.x, on_primary[0]), np.append(self.y, on_primary[1])
         self.own = np.append(self.own, np.full((len(self.views), len(x)), -1), axis=1)

@@ -8,6 +8,7 @@ from typing import Any
 
 from albireo.jobs import load_sources
 from albireo.run.curves import Curves, write_curves
+from albireo.run.cutouts import write_cutouts
 from albireo.run.files import write_ecsv, write_text
 from albireo.run.frame_table import frames_table
 from albireo.run.measurements import check_targets, gather, write_photometry
@@ -31,11 +32,15 @@ def write_tables(run: RunState) -> list[str]:
         files.append("photometry.fits")
         check_targets(run, measured)
         write_photometry(run, measured)
+        files += write_cutouts(run, measured)
         curves = write_curves(run, measured)
         files += curves.files
         if curves.stars is not None:
             files.append("stars.ecsv")
             write_ecsv(out / "stars.ecsv", curves.stars)
+        if curves.bakeoff is not None:
+            files.append("bakeoff.ecsv")
+            write_ecsv(out / "bakeoff.ecsv", curves.bakeoff)
     record = {
         **summary(run, fields, curves.best),
         "bands": curves.bands,
