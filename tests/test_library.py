@@ -156,7 +156,8 @@ def test_masters_of_frames_that_were_corrected_otherwise_are_not_used(night, lon
     assert "its frames had other corrections than this recipe has before it" in done.err
 
 
-def test_a_master_whose_file_is_gone_is_passed_over_and_named(night, lonely, library, command, reduce, tmp_path):
+def test_a_master_whose_file_is_gone_is_passed_over_and_named(night, lonely, library, command, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")  # a table as wide as the longest path
     elsewhere = tmp_path / "flat.fits"
     flat = next(entry for entry in Library(library).entries() if entry.kind == "flat")
     elsewhere.write_bytes(flat.path.read_bytes())
