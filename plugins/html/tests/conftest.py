@@ -69,6 +69,11 @@ class Night:
         self.reason = "mean level 61234 adu is above 0.8 of saturation"
         self.side = 240
         self.times = True
+        self.cutouts = False
+        self.gap = 0.0
+        """Hours between the first half of the science frames and the second, besides the usual step."""
+        self.noise = False
+        """The table of stars has the parts of the error, limits and what the run thinks of variables."""
         for name, value in options.items():
             assert hasattr(self, name), name
             setattr(self, name, value)
@@ -86,7 +91,11 @@ class Night:
         for curve in curves:
             paths.append(f"curves/star {curve.meta['SOURCE']} {curve.meta['FILTER']} {curve.meta['APERTURE']:g}.ecsv")
             curve.write(folder / paths[-1], format="ascii.ecsv")
+        if self.noise:
+            self._known_noise(stars)
         stars.write(folder / "stars.ecsv", format="ascii.ecsv")
+        if self.cutouts:
+            self._cutouts(frames).write(folder / "cutouts.fits")
         photometry.write(folder / "photometry.fits")
         fates = list(frames["fate"])
         summary = {
@@ -123,6 +132,35 @@ class Night:
             "steps": {"differential": {"transparency": [float(v) for v in 1 - 0.1 * hours / 5]}},
         }
 
+    @staticmethod
+    def _known_noise(stars: Table) -> None:
+        """Parts that add up to the expected error, and star 9 as the only variable."""
+        flux, total = np.asarray(stars["flux"], dtype=float), np.asarray(stars["expected"], dtype=float)
+        stars["noise_source"] = np.sqrt(1 / flux)
+        stars["noise_read"] = np.sqrt(np.clip(total**2 - 1 / flux, 0, None))
+        stars["noise_scintillation"] = np.zeros(len(stars))
+        stars["limit"], stars["mag"] = total, -2.5 * np.log10(flux / 30)
+        stars["excess"] = np.where(np.asarray(stars["source"]) == 9, 12.5, 0.3)
+        stars["variable"] = np.asarray(stars["source"]) == 9
+
+    def _cutouts(self, frames: Table) -> Table:
+        """The target in every used frame: a star that grows brighter from frame to frame, on a sky of 900."""
+        used = frames[(frames["kind"] == "science") & (frames["fate"] == "used")]
+        y, x = np.indices((33, 33)) - 16.0
+        star = np.exp(-(x**2 + y**2) / 8)
+        rng = np.random.default_rng(5)
+        pixels = 900 + (1000 + 100 * np.arange(len(used)))[:, None, None] * star + rng.normal(0, 5, (len(used), 33, 33))
+        return Table(
+            {
+                "field": ["WASP-12"] * len(used),
+                "source": np.zeros(len(used), dtype=np.int32),
+                "frame": list(used["name"]),
+                "x0": np.full(len(used), 100, dtype=np.int32),
+                "y0": np.full(len(used), 200, dtype=np.int32),
+                "pixels": pixels.astype(np.float32),
+            }
+        )
+
     def _frames(self, rng: np.random.Generator) -> Table:
         rows: list[dict[str, Any]] = []
         blank = dict.fromkeys(
@@ -144,7 +182,7 @@ class Night:
                 }
             )
         for k in range(self.frames):
-            hours = 5 * k / max(self.frames - 1, 1)
+            hours = 5 * k / max(self.frames - 1, 1) + (self.gap if k >= self.frames // 2 else 0.0)
             fate, stage, reason = "used", "", ""
             if self.failed or (self.frames > 20 and k == 11):
                 fate, stage, reason = "failed", "align", "no star to align with <twilight & cloud>"

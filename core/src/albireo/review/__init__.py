@@ -5,5 +5,6 @@ click becomes an entry in the file of hand decisions, which a recipe replays.
 """
 
 from albireo.review.sheet import contact_sheet
+from albireo.review.thumbnails import frame_thumbnails
 
-__all__ = ["contact_sheet"]
+__all__ = ["contact_sheet", "frame_thumbnails"]

@@ -8,17 +8,18 @@ levels that were measured on the way are kept in the picture.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from albireo.frames import FrameError
 from albireo.images import atomic_path
 from albireo.png import png_note
+from albireo.results import Results
 from albireo.review.pictures import Levels, look
 from albireo.review.raw import RawFrames
 
-__all__ = ["FOLDER", "Thumbnail", "Thumbnails"]
+__all__ = ["FOLDER", "Thumbnail", "Thumbnails", "frame_thumbnails"]
 
 FOLDER = "frames"
 """Where thumbnails lie, beside the page."""
@@ -100,3 +101,29 @@ class Thumbnails:
         state = self.raw.path(name).stat()
         facts = (name, state.st_size, state.st_mtime_ns, self.raw.camera_options, SIDE, GREYS, READ)
         return f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:24]}.png"
+
+
+def frame_thumbnails(run: Results, folder: str | Path, frames: Iterable[str]) -> dict[str, Path]:
+    """Give the thumbnails of raw frames, drawn as far as they are not there.
+
+    Parameters
+    ----------
+    run : Results
+    folder : path
+        Where the page goes that shows them; they lie in ``frames/`` below it, as those of `albireo.contact_sheet` do.
+    frames : iterable of str
+        Names of frames of the run.
+
+    Returns
+    -------
+    dict of str to Path
+        PNG with a palette, the first row of the detector at the foot; a frame that has no picture is missing.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
+    """
+    kept = Thumbnails(RawFrames(run), Path(folder) / FOLDER)
+    found = {name: kept.get(name).file for name in frames}
+    return {name: kept.folder / file for name, file in found.items() if file}

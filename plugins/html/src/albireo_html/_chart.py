@@ -18,10 +18,16 @@ from numpy.typing import NDArray
 from albireo_html._values import robust_range
 
 SPAN = 2000
-"""Steps of the grid on which points are placed, along each axis; finer than any screen shows."""
+"""Steps of the grid on which points are placed, from top to bottom; finer than any screen shows."""
 
-CROWD = 3000
-"""From so many points on, error bars would only be a grey area, and names of points would weigh more than the plot."""
+BREADTH = 10_000
+"""Steps from left to right: enough for a part of the axis to fill the panel."""
+
+BARS = 3000
+"""From so many points on, error bars would only be a grey area."""
+
+CROWD = 20_000
+"""From so many points on, points that cover each other are drawn once, and none has a name."""
 
 HUES = ("blue", "gold", "green", "red", "violet", "teal", "pink", "olive")
 _KNOWN = {
@@ -56,11 +62,13 @@ class Series:
     err : ndarray, shape (n,), optional
         Half length of the error bars.
     style : str
-        ``dots``, ``rings`` or ``line``.
+        ``dots``, ``rings``, ``line``, or ``floor``: marks at the foot of the panel, whose ``y`` does not count.
     size : float
         Diameter of a point, or width of a line, in CSS pixels.
     names : sequence of str
         What the pointer shows for each point.
+    curve : str
+        Key of the light curve whose rows the names are, as numbers; empty where they are names.
     faint : bool
         Drawn pale.
     """
@@ -73,6 +81,7 @@ class Series:
     style: str = "dots"
     size: float = 4.5
     names: Sequence[str] = ()
+    curve: str = ""
     faint: bool = False
 
 
@@ -90,6 +99,8 @@ class Panel:
         Labels beside points.
     whole : bool
         The y axis must show every point.
+    opens : bool
+        A click on a point shows what the page knows of it.
     """
 
     label: str
@@ -99,16 +110,30 @@ class Panel:
     bounds: tuple[float, float] | None = None
     marks: Sequence[tuple[float, float, str]] = ()
     whole: bool = False
+    opens: bool = False
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels above each other with one x axis; ``alt`` says in words what is seen."""
+    """Panels above each other with one x axis.
+
+    Attributes
+    ----------
+    alt : str
+        What is seen, in words.
+    bounds : tuple of float, optional
+        Of the x axis; found from the data otherwise.
+    group : str
+        Charts of the same group have the same x axis, and a reader zooms into all of them at once; empty if there is
+        nothing to zoom into.
+    """
 
     panels: Sequence[Panel]
     xlabel: str
     alt: str
     log: bool = False
+    bounds: tuple[float, float] | None = None
+    group: str = ""
 
 
 class Axis:
@@ -173,12 +198,14 @@ def power_text(value: float) -> str:
 def draw(chart: Chart) -> dict[str, Any]:
     """Turn a chart into what the template needs: paths on the grid, and ticks and labels in per cent."""
     xs = [series.x for panel in chart.panels for series in panel.series]
-    x_axis = Axis(*_bounds(np.concatenate(xs), chart.log, True), chart.log)
+    x_axis = Axis(*(chart.bounds or _bounds(np.concatenate(xs), chart.log, True)), chart.log)
     pool: dict[tuple[str, ...], int] = {}
     x_ticks = [{"at": _percent(at), "text": text} for at, text in x_axis.ticks(8)]
     return {
         "panels": [_draw_panel(panel, x_axis, pool) for panel in chart.panels],
         "x_ticks": x_ticks,
+        "x_range": [x_axis.low, x_axis.high, x_axis.log],
+        "group": chart.group,
         "names": [list(names) for names in pool],
         "xlabel": chart.xlabel,
         "alt": chart.alt,
@@ -194,7 +221,7 @@ def _bounds(values: NDArray[np.float64], log: bool, whole: bool) -> tuple[float,
 
 
 def _draw_panel(panel: Panel, x_axis: Axis, pool: dict[tuple[str, ...], int]) -> dict[str, Any]:
-    ys = [series.y for series in panel.series]
+    ys = [series.y for series in panel.series if series.style != "floor"]
     bounds = panel.bounds or _bounds(np.concatenate(ys) if ys else np.empty(0), panel.log, panel.whole)
     y_axis = Axis(*bounds, panel.log)
     series = [_draw_series(one, x_axis, y_axis, pool) for one in panel.series]
@@ -210,20 +237,22 @@ def _draw_panel(panel: Panel, x_axis: Axis, pool: dict[tuple[str, ...], int]) ->
         "y_range": [y_axis.low, y_axis.high, y_axis.log],
         "marks": place(panel.marks, x_axis, y_axis, (panel.height, panel.height), points),
         "outside": sum(one["outside"] for one in series),
+        "opens": panel.opens,
     }
 
 
 def _draw_series(series: Series, x_axis: Axis, y_axis: Axis, pool: dict[tuple[str, ...], int]) -> dict[str, Any]:
-    x, y = x_axis(series.x), y_axis(series.y)
+    x, y = x_axis(series.x), np.zeros(len(series.x)) if series.style == "floor" else y_axis(series.y)
     good = np.isfinite(x) & np.isfinite(y)
     outside = good & ((y < 0) | (y > 1))
-    column, row = np.rint(x * SPAN), np.rint((1 - np.clip(y, 0, 1)) * SPAN)
+    column, row = np.rint(x * BREADTH), np.rint((1 - np.clip(y, 0, 1)) * SPAN)
     drawn: dict[str, Any] = {
         "label": series.label,
         "hue": series.hue,
         "style": series.style,
         "size": series.size,
         "faint": series.faint,
+        "curve": series.curve,
         "names": None,
         "bars": "",
         "outside": 0 if series.style == "line" else int(outside.sum()),
@@ -236,13 +265,17 @@ def _draw_series(series: Series, x_axis: Axis, y_axis: Axis, pool: dict[tuple[st
         return drawn
     pairs = np.column_stack([column[good], row[good]]).astype(np.int64)
     if len(pairs) > CROWD:
-        pairs = np.unique(pairs, axis=0)  # points that would cover each other to the pixel
+        _, first = np.unique(pairs // (BREADTH // SPAN, 1), axis=0, return_index=True)
+        pairs = pairs[np.sort(first)]
     drawn["path"] = "".join(f"M{a} {b}h0" for a, b in pairs.tolist())
-    if series.err is not None and good.sum() <= CROWD:
+    if series.err is not None and good.sum() <= BARS:
         low, high = y_axis(series.y - series.err), y_axis(series.y + series.err)
         bars = good & np.isfinite(low) & np.isfinite(high) & ~outside
-        ends = np.column_stack([column, np.rint((1 - high) * SPAN), np.rint((1 - low) * SPAN)])[bars]
-        drawn["bars"] = "".join(f"M{a} {b}V{c}" for a, b, c in np.clip(ends, 0, SPAN).astype(np.int64).tolist())
+        ends = np.column_stack([np.rint((1 - high) * SPAN), np.rint((1 - low) * SPAN)])[bars]
+        tops = zip(
+            column[bars].astype(np.int64).tolist(), np.clip(ends, 0, SPAN).astype(np.int64).tolist(), strict=True
+        )
+        drawn["bars"] = "".join(f"M{a} {b}V{c}" for a, (b, c) in tops)
     return drawn
 
 

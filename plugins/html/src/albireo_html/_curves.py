@@ -11,6 +11,7 @@ import numpy as np
 
 from albireo import Flag
 from albireo_html._chart import Chart, Panel, Series, draw, hues
+from albireo_html._ratios import against_others
 from albireo_html._values import floats, listed, plural, robust_range, scatter, texts
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from albireo import Results
+    from albireo_html._measurements import Measurements
 
 BINS = 40
 """Bins over a light curve; drawn where they hold at least `PER_BIN` points on average."""
@@ -47,6 +49,11 @@ class Curve:
     def band(self) -> str:
         """Filter, with the detector where there is one."""
         return " · ".join(filter(None, (str(self.meta("FILTER")), str(self.meta("DETECTOR"))))) or "no filter"
+
+    @property
+    def source(self) -> int:
+        """The number of the star in the catalogue."""
+        return int(self.meta("SOURCE", 0))
 
     @property
     def field(self) -> str:
@@ -105,7 +112,7 @@ def _transparency(table: Table, ensembles: Sequence[Mapping[str, Any]]) -> dict[
     return {}
 
 
-def chosen(curves: list[Curve]) -> list[Curve]:
+def chosen(curves: Sequence[Curve]) -> list[Curve]:
     """Of each target, field and band, the curve with the smallest scatter: the one the page shows."""
     best: dict[tuple[str, str, str], Curve] = {}
     for curve in curves:
@@ -131,26 +138,57 @@ class Clock:
         return (days - self.start) * self.factor
 
 
-def curves_section(run: Results, curves: list[Curve], targets: set[str]) -> list[dict[str, Any]]:
+class Axes:
+    """The axis of time that all light curves of a page share.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        Those that are drawn.
+    """
+
+    def __init__(self, curves: Sequence[Curve]) -> None:
+        times = np.concatenate([floats(curve.table, "time") for curve in curves] or [np.empty(0)])
+        finite = times[np.isfinite(times)]
+        start, end = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        self.clock = Clock(start, end)
+        system = str(curves[0].meta("TIMESYS", "time")).replace("_", " ") if curves else "time"
+        self.label = f"{self.clock.unit} since {system} {start:.5f}"
+        ends = self.clock(np.array([start, end]))
+        margin = 0.03 * float(ends[1] - ends[0]) or 0.5
+        self.bounds = float(ends[0]) - margin, float(ends[1]) + margin
+
+    def chart(self, panels: Sequence[Panel], alt: str) -> dict[str, Any]:
+        """Draw panels above this axis."""
+        return draw(Chart(panels, self.label, alt, bounds=self.bounds, group="curves"))
+
+
+def keyed(shown: Sequence[Curve]) -> dict[str, Curve]:
+    """Give the curves that are drawn a key each, by which a click finds what is known of a point."""
+    return {f"c{number}": curve for number, curve in enumerate(shown) if curve.points}
+
+
+def curves_section(
+    run: Results, curves: Sequence[Curve], shown: Mapping[str, Curve], targets: set[str], measured: Measurements
+) -> list[dict[str, Any]]:
     """One block for each target: chart, and a table of all its curves.
 
     A star that is only drawn because there is no target gets no check star.
     """
-    shown = chosen(curves)
-    colour = hues([curve.band for curve in shown])
-    checked = {star for curve in shown if curve.name in targets for star in curve.comparisons}
-    measured = _Measurements(run, checked) if checked else None
+    drawn = list(shown.values())
+    every = chosen(curves)
+    colour = hues([curve.band for curve in every])
+    axes = Axes(drawn)
     at_once = {str(table.meta["OBJECT"]) for table in run.bands}
     blocks = []
-    for name in dict.fromkeys(curve.name for curve in shown):
-        mine = [curve for curve in shown if curve.name == name]
-        drawable = [curve for curve in mine if curve.points]
+    for name in dict.fromkeys(curve.name for curve in every):
+        mine = {key: curve for key, curve in shown.items() if curve.name == name}
         check = measured if name in targets else None
         blocks.append(
             {
                 "name": name,
-                "chart": draw(_chart(name, drawable, colour, check, name in at_once)) if drawable else None,
-                "rows": [_row(curve, curve in mine) for curve in curves if curve.name == name],
+                "chart": _chart(name, mine, colour, axes, check, name in at_once) if mine else None,
+                "rows": [_row(curve, curve in every) for curve in curves if curve.name == name],
             }
         )
     return blocks
@@ -170,76 +208,69 @@ def _row(curve: Curve, shown: bool) -> dict[str, Any]:
 
 
 def _chart(
-    name: str, curves: list[Curve], colour: dict[str, str], measured: _Measurements | None, at_once: bool
-) -> Chart:
-    times = np.concatenate([floats(curve.table, "time") for curve in curves])
-    finite = times[np.isfinite(times)]
-    start, end = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    clock = Clock(start, end)
-    system = str(curves[0].meta("TIMESYS", "time")).replace("_", " ")
-    panels, sentences = [_bands_panel(curves, colour, clock)] if at_once and len(curves) > 1 else [], []
-    for curve in curves:
+    name: str,
+    curves: Mapping[str, Curve],
+    colour: dict[str, str],
+    axes: Axes,
+    measured: Measurements | None,
+    at_once: bool,
+) -> dict[str, Any]:
+    clock = axes.clock
+    several = at_once and len(curves) > 1
+    panels, sentences = [_bands_panel(curves, colour, clock)] if several else [], []
+    for key, curve in curves.items():
         hue = colour[curve.band]
-        panels.append(_curve_panel(curve, hue, clock))
-        check = _check_panel(curve, hue, clock, measured)
+        panels.append(_curve_panel(curve, key, hue, clock))
+        check = _check_panel(curve, key, clock, measured)
         if check is not None:
             panels.append(check)
         sentences.append(
             f"{curve.band}: {plural(curve.points, 'point')}, "
             f"scatter {scatter(curve.scatter)}, expected {scatter(curve.expected)}"
         )
-    xlabel = f"{clock.unit} since {system} {start:.5f}"
-    return Chart(panels, xlabel, f"Light curve of {name} against {clock.unit}. {'; '.join(sentences)}.")
+    return axes.chart(panels, f"Light curve of {name} against {clock.unit}. {'; '.join(sentences)}.")
 
 
-def _curve_panel(curve: Curve, hue: str, clock: Clock) -> Panel:
+def _curve_panel(curve: Curve, key: str, hue: str, clock: Clock) -> Panel:
     table = curve.table
     time, flux, err = floats(table, "time"), floats(table, "flux"), floats(table, "flux_err")
     flagged = floats(table, "flags") > 0
-    names = texts(table, "frame")
     unit = str(curve.meta("UNIT"))
     series = []
     binned = _binned(time, flux, err, ~flagged)
-    for what, label, style in ((~flagged, "", "dots"), (flagged, "flagged", "rings")):
+    for what, label, style, size in ((~flagged, "", "dots", 4.5), (flagged, "flagged", "rings", 6)):
         if what.any():
-            picked = [name for name, ok in zip(names, what, strict=True) if ok]
-            series.append(
-                Series(
-                    clock(time[what]),
-                    flux[what],
-                    label,
-                    hue,
-                    err[what],
-                    style,
-                    4.5 if style == "dots" else 6,
-                    picked,
-                    faint=binned is not None,
-                )
-            )
+            names = rows(np.flatnonzero(what))
+            x, pale = clock(time[what]), binned is not None
+            series.append(Series(x, flux[what], label, hue, err[what], style, size, names, key, faint=pale))
     if binned is not None:
         t, f, e = binned
         series.append(Series(clock(t), f, f"mean of about {max(1, round(len(time) / BINS))}", hue, e, "dots", 7))
     label = f"{f'flux ({unit})' if unit else 'relative flux'} · {curve.band} · {curve.method}"
-    return Panel(label, series, 230, bounds=_flux_bounds(flux, err))
+    return Panel(label, series, 230, bounds=flux_bounds(flux, err), opens=True)
 
 
-def _bands_panel(curves: list[Curve], colour: dict[str, str], clock: Clock) -> Panel:
+def rows(numbers: NDArray[np.int64]) -> list[str]:
+    """Name points by their rows in the table of their light curve."""
+    return [str(number) for number in numbers.tolist()]
+
+
+def _bands_panel(curves: Mapping[str, Curve], colour: dict[str, str], clock: Clock) -> Panel:
     """All bands over each other, each relative to its own median, so that their shapes can be compared."""
     series, every = [], []
-    for curve in curves:
-        table = curve.table
-        flux = floats(table, "flux")
+    for key, curve in curves.items():
+        flux = floats(curve.table, "flux")
         with np.errstate(invalid="ignore", divide="ignore"):
             relative = flux / np.nanmedian(flux)
-        names = texts(table, "frame")
-        series.append(
-            Series(clock(floats(table, "time")), relative, curve.band, colour[curve.band], None, "dots", 4.5, names)
-        )
+        x, names = clock(floats(curve.table, "time")), rows(np.arange(len(flux)))
+        series.append(Series(x, relative, curve.band, colour[curve.band], None, "dots", 4.5, names, key))
         every.append(relative)
-    return Panel("flux over its median, all bands at once", series, 230, bounds=robust_range(np.concatenate(every)))
+    bounds = robust_range(np.concatenate(every))
+    return Panel("flux over its median, all bands at once", series, 230, bounds=bounds, opens=True)
 
 
-def _flux_bounds(flux: NDArray[np.float64], err: NDArray[np.float64]) -> tuple[float, float]:
+def flux_bounds(flux: NDArray[np.float64], err: NDArray[np.float64]) -> tuple[float, float]:
+    """Bounds of a panel that show nearly all points with their error bars."""
     low, high = robust_range(flux)
     typical = float(np.nanmedian(err)) if np.isfinite(err).any() else 0.0
     return low - typical, high + typical
@@ -264,64 +295,22 @@ def _binned(
     return mean_time, mean_flux, error
 
 
-def _check_panel(curve: Curve, hue: str, clock: Clock, measured: _Measurements | None) -> Panel | None:
+def _check_panel(curve: Curve, key: str, clock: Clock, measured: Measurements | None) -> Panel | None:
     """Plot the heaviest comparison star against the others: what shows here as well is not the target's."""
     if measured is None or len(curve.comparisons) < 2:
         return None
     weights = curve.comparisons
     check = max(weights, key=lambda star: weights[star])
     names = texts(curve.table, "frame")
-    flux, err = measured.of(curve, names)
-    others = [star for star in flux if star != check]
-    if check not in flux or not others:
+    flux, err = measured.of(curve, names, weights)
+    found = against_others(check, flux, err, weights)
+    if found is None:
         return None
-    with np.errstate(invalid="ignore", divide="ignore"):
-        relative = {star: values / np.nanmedian(values) for star, values in flux.items()}
-        parts = np.array([relative[star] for star in others])
-        weight = np.where(np.isfinite(parts), np.array([[weights[star]] for star in others]), 0.0)
-        reference = np.nansum(weight * np.nan_to_num(parts), axis=0) / weight.sum(axis=0)
-        ratio = relative[check] / reference
-        ratio /= np.nanmedian(ratio)
-        error = ratio * err[check] / flux[check]
-    if not np.isfinite(ratio).any():
-        return None
-    bounds = _flux_bounds(ratio, error)
+    ratio, error = found
     time = clock(floats(curve.table, "time"))
-    series = Series(time, ratio, "", "grey", error, "dots", 3.5, names)
-    return Panel(
-        f"check star {check} against {plural(len(others), 'other comparison star')}", [series], 90, bounds=bounds
-    )
-
-
-class _Measurements:
-    """Measured fluxes of the comparison stars by source, frame, method and aperture."""
-
-    def __init__(self, run: Results, stars: set[int]) -> None:
-        every = run.photometry
-        table = every[np.isin(np.asarray(every["source"]), list(stars))]
-        self.source = np.asarray(table["source"])
-        self.aperture = floats(table, "aperture")
-        self.flux, self.err = floats(table, "flux"), floats(table, "flux_err")
-        self.method, self.frame = np.array(texts(table, "method")), texts(table, "frame")
-
-    def of(
-        self, curve: Curve, names: list[str]
-    ) -> tuple[dict[int, NDArray[np.float64]], dict[int, NDArray[np.float64]]]:
-        """Flux and error of each comparison star of a curve in the frames of the curve; NaN where there is none."""
-        aperture = float(curve.meta("APERTURE", np.nan))
-        rows = np.isin(self.source, list(curve.comparisons)) & (self.method == str(curve.meta("METHOD")))
-        if isfinite(aperture):
-            rows &= np.isclose(self.aperture, aperture)
-        where = {name: row for row, name in enumerate(names)}
-        flux: dict[int, NDArray[np.float64]] = {}
-        err: dict[int, NDArray[np.float64]] = {}
-        for index in np.flatnonzero(rows).tolist():
-            row = where.get(self.frame[index])
-            if row is not None:
-                star = int(self.source[index])
-                flux.setdefault(star, np.full(len(names), np.nan))[row] = self.flux[index]
-                err.setdefault(star, np.full(len(names), np.nan))[row] = self.err[index]
-        return {star: values for star, values in flux.items() if np.isfinite(values).any()}, err
+    series = Series(time, ratio, "", "grey", error, "dots", 3.5, rows(np.arange(len(names))), key)
+    others = plural(len(flux) - 1, "other comparison star")
+    return Panel(f"check star {check} against {others}", [series], 90, bounds=flux_bounds(ratio, error))
 
 
 def saturated(curve: Curve) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from albireo import MASKED, flags_of
+from albireo_html._background import background_picture
+from albireo_html._bands import Band
 from albireo_html._chart import NARROW, WIDE, Axis, place
+from albireo_html._closeup import closeup, rings
 from albireo_html._picture import asinh, ink, shrink
-from albireo_html._stars import Band
+from albireo_html._reference import Stages
 from albireo_html._values import floats, plural, texts
 
 if TYPE_CHECKING:
@@ -27,9 +31,13 @@ CIRCLES = 400
 def fields_section(run: Results, found: list[Band]) -> list[dict[str, Any]]:
     """One block for each field, one image in memory at a time."""
     side = int(SIDE * min(1.0, (BUDGET / max(len(run.fields), 1)) ** 0.5))
+    stages = Stages(run)
+    recipe = tomllib.loads(run.recipe)
     blocks = []
     for entry in run.fields:
         image = entry.read_image()
+        reference = stages.look(image, entry.read_catalogue())
+        catalogue = reference.catalogue
         data = np.where(flags_of(image) & np.uint16(MASKED), np.float32(np.nan), image.data)
         unmasked = shrink(np.asarray(image.data, dtype=np.float32), side)
         small = shrink(data, side)
@@ -37,12 +45,13 @@ def fields_section(run: Results, found: list[Band]) -> list[dict[str, Any]]:
         small = np.where(np.isfinite(small), small, unmasked)
         low, high = _cuts(small)
         ny, nx = image.shape
-        catalogue = entry.read_catalogue()
         title = " · ".join(filter(None, (entry.target, entry.detector))) or entry.name
         sources = _sources(catalogue, _comparisons(found, entry.name), nx, ny)
         named = [(one["x"], one["y"], one["label"]) for one in sources if one["label"]]
         spots = np.array([[(one["x"] + 0.5) / nx, (one["y"] + 0.5) / ny] for one in sources]).reshape(-1, 2)
         across, up = Axis(-0.5, nx - 0.5, False), Axis(-0.5, ny - 0.5, False)
+        aperture = _aperture(found, entry.name)
+        fwhm = reference.psf.fwhm if reference.psf is not None else float("nan")
         blocks.append(
             {
                 "title": title,
@@ -54,6 +63,8 @@ def fields_section(run: Results, found: list[Band]) -> list[dict[str, Any]]:
                 "picture": ink(asinh(small, low, high), low, high),
                 "sources": sources,
                 "marks": place(named, across, up, (WIDE * ny / nx, NARROW * ny / nx), spots, gap=10.0),
+                "background": background_picture(reference),
+                "closeup": closeup(reference, sources, rings(recipe, aperture, fwhm)),
                 "alt": f"The reference frame {entry.reference} with {plural(len(catalogue), 'catalogued source')}"
                 + "".join(
                     f"; {one['label']} at x {one['x']:.0f}, y {one['y']:.0f}"
@@ -63,6 +74,14 @@ def fields_section(run: Results, found: list[Band]) -> list[dict[str, Any]]:
             }
         )
     return blocks
+
+
+def _aperture(found: list[Band], field: str) -> float:
+    """Radius that the light curves of a field are drawn for; NaN for a method without one."""
+    radii = [
+        float(np.nanmedian(band.column("aperture"))) for band in found if band.field == field and band.has_aperture
+    ]
+    return radii[0] if radii else float("nan")
 
 
 def _cuts(data: NDArray[np.float32]) -> tuple[float, float]:

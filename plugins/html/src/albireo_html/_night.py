@@ -1,4 +1,4 @@
-"""The night through time: how the frames lie on the reference, and seeing, sky, transparency and airmass."""
+"""The science frames of a night on their axis of time, band by band."""
 
 from __future__ import annotations
 
@@ -8,33 +8,48 @@ import numpy as np
 
 from albireo import JD_OF_MJD_ZERO, SECONDS_PER_DAY
 from albireo_html._chart import Chart, Panel, Series, draw, hues
-from albireo_html._curves import Clock, Curve
-from albireo_html._values import floats, number, plural, texts, unit_of
+from albireo_html._curves import Clock
+from albireo_html._values import floats, texts
 
 if TYPE_CHECKING:
     from astropy.table import Table
     from numpy.typing import NDArray
 
 
+def bands_of(frames: Table) -> list[str]:
+    """Name the filter of each frame, with its detector where there is one."""
+    pairs = zip(texts(frames, "filter"), texts(frames, "detector"), strict=True)
+    return [" · ".join(filter(None, pair)) or "no filter" for pair in pairs]
+
+
 class Night:
-    """The science frames that were used, in time; in their order in the table where no time is known."""
+    """The science frames that were used, in time; in their order in the table where no time is known.
+
+    Attributes
+    ----------
+    table : Table
+        Those that were used.
+    lost : Table
+        Those that were taken and not used, in time as well.
+    x : ndarray
+        Where the frames of ``table`` stand on the axis.
+    """
 
     def __init__(self, frames: Table) -> None:
         fate, kind = np.array(texts(frames, "fate")), np.array(texts(frames, "kind"))
-        table = frames[(fate == "used") & (kind == "science")]
-        self.table = table[np.argsort(floats(table, "mjd_mid"), kind="stable")]
-        mjd = floats(self.table, "mjd_mid")
-        self.timed = bool(np.isfinite(mjd).any())
-        detectors = texts(self.table, "detector")
-        self.bands = [
-            " · ".join(filter(None, (band, detector))) or "no filter"
-            for band, detector in zip(texts(self.table, "filter"), detectors, strict=True)
-        ]
+        self.table = _in_time(frames[(fate == "used") & (kind == "science")])
+        self.lost = _in_time(frames[np.isin(fate, ("failed", "dropped")) & (kind == "science")])
+        mjd, lost = floats(self.table, "mjd_mid"), floats(self.lost, "mjd_mid")
+        known = np.concatenate([mjd, lost])
+        known = known[np.isfinite(known)]
+        self.timed = bool(known.size)
+        self.bands = bands_of(self.table)
         self.names = texts(self.table, "name")
         self.colour = hues(self.bands)
-        self.clock = Clock(float(np.nanmin(mjd)), float(np.nanmax(mjd))) if self.timed else Clock(0.0, 0.0)
+        self.clock = Clock(float(known.min()), float(known.max())) if self.timed else Clock(0.0, 0.0)
         self.x = self.clock(mjd) if self.timed else np.arange(1.0, len(mjd) + 1)
-        self.seconds = (self.clock.end - self.clock.start) * SECONDS_PER_DAY
+        self.lost_x = self.clock(lost) if self.timed else np.full(len(lost), np.nan)
+        self.seconds = float(np.nanmax(mjd) - np.nanmin(mjd)) * SECONDS_PER_DAY if np.isfinite(mjd).any() else 0.0
         self.exposure = float(np.nansum(floats(self.table, "exptime")))
 
     def __len__(self) -> int:
@@ -68,69 +83,32 @@ class Night:
         """One quantity."""
         return Panel(label, self.series(self.values(name), legend), height)
 
+    def losses(self) -> list[Series]:
+        """Marks at the foot of a panel for frames that were taken and not used, with the reason."""
+        if not np.isfinite(self.lost_x).any():
+            return []
+        columns = (texts(self.lost, name) for name in ("name", "fate", "stage", "reason"))
+        names = [f"{name}: {fate} in {stage}: {reason}" for name, fate, stage, reason in zip(*columns, strict=True)]
+        return [Series(self.lost_x, self.lost_x, "not used", "red", style="floor", size=5.0, names=names)]
 
-def alignment_section(night: Night) -> dict[str, Any] | None:
-    """Shift, rotation, scale, residual and matches against time; None if nothing was aligned."""
-    if not (night.has("dx") and night.has("dy")):
-        return None
-    pixel = unit_of(night.table, "dx", "pixel")
-    panels = [night.panel(f"shift in x ({pixel})", "dx", True), night.panel(f"shift in y ({pixel})", "dy", False)]
-    if night.has("rotation"):
-        panels.append(night.panel(f"rotation ({unit_of(night.table, 'rotation', 'deg')})", "rotation", False))
-    if night.has("scale"):
-        panels.append(
-            Panel("scale − 1 (parts per million)", night.series((night.values("scale") - 1) * 1e6, False), 110)
-        )
-    for label, name in (("residual, rms (pixel)", "align_rms"), ("matched stars", "matched")):
-        if night.has(name):
-            panels.append(night.panel(label, name, False))
-    dx, dy = night.values("dx"), night.values("dy")
-    facts: dict[str, Any] = {
-        "aligned": int(np.isfinite(dx).sum()),
-        "total": len(dx),
-        "drift": number(float(np.hypot(np.nanmax(dx) - np.nanmin(dx), np.nanmax(dy) - np.nanmin(dy)))),
-        "rms": number(_median(night.values("align_rms")), 2),
-        "matched": f"{_median(night.values('matched')):.0f}",
-    }
-    alt = f"Alignment of {plural(facts['aligned'], 'frame')} against time; the field moved over {facts['drift']} pixel."
-    return {"chart": draw(Chart(panels, night.xlabel, alt)), **facts}
+    def draw(self, panels: list[Panel], alt: str) -> dict[str, Any]:
+        """Draw panels above the axis of time of the night, which all of its charts share."""
+        return draw(Chart(panels, self.xlabel, alt, bounds=self._bounds(), group="night" if self.timed else ""))
+
+    def _bounds(self) -> tuple[float, float] | None:
+        x = np.concatenate([self.x, self.lost_x])
+        x = x[np.isfinite(x)]
+        if not x.size:
+            return None
+        margin = 0.03 * float(np.ptp(x)) or 0.5
+        return float(x.min()) - margin, float(x.max()) + margin
 
 
-def conditions_section(night: Night, shown: list[Curve]) -> dict[str, Any] | None:
-    """Seeing, elongation, sky, transparency and airmass against time; None if nothing is known."""
-    panels: list[Panel] = []
-    for name, label, unit in (
-        ("fwhm", "FWHM", "pixel"),
-        ("elongation", "elongation", ""),
-        ("sky", "sky", "electron"),
-    ):
-        if night.has(name):
-            unit = unit_of(night.table, name, unit)
-            panels.append(night.panel(f"{label} ({unit})" if unit else label, name, not panels))
-    panels.extend(_transparency(night, shown))
-    if night.has("airmass"):
-        panels.append(night.panel("airmass", "airmass", not panels))
-    if not panels:
-        return None
-    fwhm = _median(night.values("fwhm"))
-    labels = ", ".join(panel.label for panel in panels)
-    alt = f"Conditions of the night against time: {labels}. Median FWHM {number(fwhm)} pixel."
-    return {"chart": draw(Chart(panels, night.xlabel, alt)), "fwhm": number(fwhm)}
+def _in_time(table: Table) -> Table:
+    return table[np.argsort(floats(table, "mjd_mid"), kind="stable")]
 
 
-def _transparency(night: Night, shown: list[Curve]) -> list[Panel]:
-    """Frame zero points of the differential step, on the frames' own times."""
-    row_of = {name: row for row, name in enumerate(night.names)}
-    values = np.full(len(night.names), np.nan)
-    for curve in shown:
-        for name, value in curve.transparency.items():
-            if name in row_of:
-                values[row_of[name]] = value
-    if not np.isfinite(values).any():
-        return []
-    return [Panel("transparency, relative", night.series(values, False), 110)]
-
-
-def _median(values: NDArray[np.float64]) -> float:
+def median(values: NDArray[np.float64]) -> float:
+    """Median of the values that are known; NaN if none is."""
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if finite.size else float("nan")

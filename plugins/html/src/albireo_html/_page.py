@@ -10,24 +10,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from albireo_html._chart import SPAN
-from albireo_html._curves import Curve, chosen, curves_section, read_curves, saturated, sentence
+from albireo_html._alignment import alignment_section
+from albireo_html._animation import write_animations
+from albireo_html._bakeoff import bakeoff_section
+from albireo_html._bands import BEST, VARIABLE, Band, bands
+from albireo_html._cadence import cadence_section
+from albireo_html._chart import BREADTH, SPAN
+from albireo_html._clipped import clipped_section
+from albireo_html._comparisons import comparisons_section
+from albireo_html._conditions import conditions_section
+from albireo_html._curves import Curve, chosen, curves_section, keyed, read_curves, saturated, sentence
+from albireo_html._cutouts import write_cutouts
 from albireo_html._exposures import exposures_section
 from albireo_html._fields import fields_section
 from albireo_html._frames import FATES, counts, reasons, rows
 from albireo_html._masters import caption, masters_section
+from albireo_html._measurements import Measurements
 from albireo_html._methods import methods, timing
-from albireo_html._night import Night, alignment_section, conditions_section
+from albireo_html._night import Night
 from albireo_html._picture import gradient
-from albireo_html._stars import BEST, VARIABLE, Band, bands, stars_section
+from albireo_html._points import CUT, flag_names, points
+from albireo_html._stars import stars_section
 from albireo_html._values import DASH, duration, grouped, number, plural, scatter, texts
 
 if TYPE_CHECKING:
     from albireo import Results
 
 
-def render(run: Results, folder: Path, max_rows: int, sheets: list[str]) -> str:
-    """Give the page as text; links to products are relative to ``folder``, ``sheets`` are pages in it."""
+def render(run: Results, folder: Path, max_rows: int, animation: int, sheets: list[str]) -> str:
+    """Give the page as text, and write what it loads when asked into ``folder``.
+
+    Links to products are relative to ``folder``, ``sheets`` are pages in it; ``max_rows`` and ``animation`` are the
+    options of the report.
+    """
     base = Path(os.path.relpath(run.folder, folder)).as_posix()
     frames = run.frames
     curves = read_curves(run, base)
@@ -35,6 +50,9 @@ def render(run: Results, folder: Path, max_rows: int, sheets: list[str]) -> str:
     found = bands(run.stars, shown) if (run.folder / "stars.ecsv").exists() else []
     targets = {name for band in found for name in texts(band.table, "name") if name}
     wanted = [curve for curve in shown if curve.name in targets]
+    keys = keyed(shown)
+    stars = {star for curve in wanted for star in (*curve.comparisons, curve.source)}
+    measured = Measurements(run.folder / "photometry.fits", frames, stars)
     night = Night(frames)
     table = counts(frames)
     environment = Environment(
@@ -47,6 +65,9 @@ def render(run: Results, folder: Path, max_rows: int, sheets: list[str]) -> str:
     environment.filters |= {"grouped": grouped, "number": number, "plural": plural}
     environment.globals |= {
         "span": SPAN,
+        "breadth": BREADTH,
+        "cut": CUT,
+        "flags": flag_names(),
         "gradient": gradient(),
         "caption": caption,
         "fates": FATES,
@@ -61,8 +82,13 @@ def render(run: Results, folder: Path, max_rows: int, sheets: list[str]) -> str:
         warnings=_warnings(run.summary["warnings"], table, wanted),
         remarks=run.summary["notes"],
         tiles=_tiles(run, table, wanted, found, conditions, night),
-        curves=curves_section(run, curves, targets),
-        stars=stars_section(found),
+        curves=curves_section(run, curves, keys, targets, measured),
+        comparisons=comparisons_section(keys, targets, measured),
+        points=points(keys, write_cutouts(run, folder)),
+        stars=stars_section(found, measured.groups()),
+        clipped=clipped_section(run),
+        bakeoff=bakeoff_section(run.folder),
+        cadence=cadence_section(night),
         exposures=exposures_section(frames),
         counts=table,
         total=len(frames),
@@ -71,10 +97,11 @@ def render(run: Results, folder: Path, max_rows: int, sheets: list[str]) -> str:
         sheets=sheets,
         masters=masters_section(run),
         alignment=alignment_section(night),
+        animations=write_animations(run, folder, animation, found),
         conditions=conditions,
         science=len(night),
         fields=fields_section(run, found),
-        methods=methods(run),
+        methods=methods(run, wanted),
         timing=timing(run),
         seconds=duration(float(run.summary["seconds"])),
         recipe=run.recipe,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ ANCHORS = ((10, 22, 48), (38, 66, 118), (74, 118, 168), (148, 160, 160), (214, 1
 
 GREYS = 64
 """Levels in a picture. More cannot be told apart on noise, and cost bytes."""
+
+Level: TypeAlias = float | NDArray[np.float64]
+"""A limit of a stretch: one for an image, or one for each of several."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,12 @@ def cuts(values: NDArray[np.floating[Any]], reach: float) -> tuple[float, float]
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def linear(data: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+def linear(data: NDArray[np.float32], low: Level, high: Level) -> NDArray[np.float32]:
     """Stretch linearly to 0..1; NaN stays NaN."""
-    return np.clip((data - low) / (high - low), 0, 1)
+    return np.asarray(np.clip((data - low) / (high - low), 0, 1), dtype=np.float32)
 
 
-def asinh(data: NDArray[np.float32], low: float, high: float, softening: float = 0.06) -> NDArray[np.float32]:
+def asinh(data: NDArray[np.float32], low: Level, high: Level, softening: float = 0.06) -> NDArray[np.float32]:
     """Stretch as Lupton et al. (1999, AJ 118, 1406): linear at the level of the sky, logarithmic for stars."""
     return np.asarray(np.arcsinh(linear(data, low, high) / softening) / np.arcsinh(1 / softening), dtype=np.float32)
 

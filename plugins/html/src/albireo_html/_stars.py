@@ -2,119 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from albireo import Flag
+from albireo_html._bands import VARIABLE, Band, varies
 from albireo_html._chart import Chart, Panel, Series, draw
-from albireo_html._curves import Curve
-from albireo_html._values import MMAG, floats, number, plural, scatter, texts
+from albireo_html._noise import noise_chart, snr_chart
+from albireo_html._values import MMAG, number, plural, scatter, texts
 
 if TYPE_CHECKING:
-    from astropy.table import Table
     from numpy.typing import NDArray
 
-VARIABLE = 3.0
-"""A star that scatters by more than so many times its expected error is a candidate."""
-
-SPOILING = int(Flag.SATURATED | Flag.BLEED | Flag.EDGE)
-"""What a star must not have in any frame to be a candidate."""
+    from albireo_html._measurements import Group
 
 LABELS = 20
 """Most variable candidates that get a label in a chart; the table has them all."""
 
-BEST = 10
-"""The best stars whose median scatter stands for the night."""
 
-
-@dataclass(frozen=True)
-class Band:
-    """The stars of one field in one filter by one method and aperture; fields of one sky have stars in common."""
-
-    name: str
-    field: str
-    sky: str
-    method: str
-    table: Table
-
-    def column(self, name: str) -> NDArray[np.float64]:
-        """Give a column as floats."""
-        return floats(self.table, name)
-
-    @property
-    def ids(self) -> list[str]:
-        """Identities, as written in the catalogue."""
-        return texts(self.table, "source")
-
-    @property
-    def targets(self) -> NDArray[np.bool_]:
-        """Which stars are targets."""
-        return np.array([bool(name) for name in texts(self.table, "name")], dtype=bool)
-
-    @property
-    def comparisons(self) -> NDArray[np.bool_]:
-        """Which stars are comparison stars."""
-        return self.column("comparison") > 0
-
-    @property
-    def ratio(self) -> NDArray[np.float64]:
-        """Scatter over expected error."""
-        expected = self.column("expected")
-        return self.column("scatter") / np.where(expected > 0, expected, np.nan)
-
-    @property
-    def spoilt(self) -> NDArray[np.bool_]:
-        """Which stars scatter for a reason that is not theirs: saturation, or an aperture beyond the edge."""
-        return (np.nan_to_num(self.column("flags")).astype(np.int64) & SPOILING) != 0
-
-    @property
-    def candidates(self) -> NDArray[np.int64]:
-        """Rows of variable candidates, the most conspicuous first."""
-        ratio = np.where(self.spoilt, 0, np.nan_to_num(self.ratio))
-        rows = np.flatnonzero(ratio > VARIABLE)
-        return rows[np.argsort(-ratio[rows], kind="stable")]
-
-    @property
-    def best(self) -> float:
-        """Median scatter of the best stars, targets apart; NaN without any."""
-        values = self.column("scatter")[~self.targets]
-        values = np.sort(values[np.isfinite(values)])[:BEST]
-        return float(np.median(values)) if values.size else float("nan")
-
-
-def bands(stars: Table, shown: list[Curve]) -> list[Band]:
-    """Group the stars, and take of each group the method and aperture of the light curve on the page.
-
-    Where there is no light curve, that with the smallest scatter of the best stars is taken.
-    """
-    keys = [texts(stars, name) for name in ("field", "sky", "target", "detector", "filter", "method")]
-    aperture = floats(stars, "aperture")
-    groups: dict[tuple[str, ...], dict[str, list[int]]] = {}
-    for row, (*key, method) in enumerate(zip(*keys, strict=True)):
-        how = method + (f", r = {aperture[row]:g} pixel" if isfinite(aperture[row]) else "")
-        groups.setdefault(tuple(key), {}).setdefault(how, []).append(row)
-    on_page = {(curve.field, str(curve.meta("FILTER"))): curve.method for curve in shown}
-    found = []
-    for (field, sky, target, detector, band), ways in groups.items():
-        title = " · ".join(filter(None, (target, band, detector))) or "all stars"
-        choices = [Band(title, field, sky, how, stars[rows]) for how, rows in ways.items()]
-        same = [one for one in choices if one.method == on_page.get((field, band))]
-        found.append(same[0] if same else min(choices, key=lambda one: np.nan_to_num(one.best, nan=np.inf)))
-    return found
-
-
-def stars_section(found: list[Band]) -> list[dict[str, Any]]:
-    """One block for each band: the photon-limit chart and the tables of comparison stars and candidates."""
+def stars_section(found: list[Band], groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """One block for each band: the photon-limit chart, noise, signal to noise, and tables of stars."""
     return [
         {
             "name": band.name,
             "method": band.method,
             "stars": len(band.table),
             "chart": draw(_chart(band)),
-            "spoilt": int(np.count_nonzero(band.spoilt & (np.nan_to_num(band.ratio) > VARIABLE))),
+            "spoilt": int(np.count_nonzero(band.spoilt & (np.nan_to_num(band.ratio) > VARIABLE) & ~varies(band))),
+            "judged": band.judged,
+            "mag": "mag" in band.table.colnames,
+            "excess": "excess" in band.table.colnames,
+            "noise": noise_chart(band),
+            "snr": snr_chart(band, groups),
             "comparisons": _rows(
                 band, np.flatnonzero(band.comparisons)[np.argsort(-band.column("comparison")[band.comparisons])]
             ),
@@ -126,6 +47,7 @@ def stars_section(found: list[Band]) -> list[dict[str, Any]]:
 
 def _rows(band: Band, rows: NDArray[np.int64]) -> list[dict[str, str]]:
     names, ids, ratio = texts(band.table, "name"), band.ids, band.ratio
+    mag, excess = band.column("mag"), band.column("excess")
     flux, spread, expected, weight, points = (
         band.column(name) for name in ("flux", "scatter", "expected", "comparison", "points")
     )
@@ -134,11 +56,13 @@ def _rows(band: Band, rows: NDArray[np.int64]) -> list[dict[str, str]]:
             "id": ids[row],
             "name": names[row],
             "flux": number(float(flux[row])),
+            "mag": number(float(mag[row]), 4),
             "scatter": scatter(spread[row]),
             "scatter_key": f"{spread[row]:.3e}",
             "expected": scatter(expected[row]),
             "expected_key": f"{expected[row]:.3e}",
             "ratio": number(float(ratio[row]), 2),
+            "excess": number(float(excess[row]), 2),
             "weight": number(float(weight[row]), 3),
             "points": number(float(points[row]), 1) if not isfinite(points[row]) else str(int(points[row])),
         }
@@ -149,19 +73,20 @@ def _rows(band: Band, rows: NDArray[np.int64]) -> list[dict[str, str]]:
 def _chart(band: Band) -> Chart:
     flux, spread, ids = band.column("flux"), band.column("scatter") * MMAG, band.ids
     names = [f"star {star} {name}".strip() for star, name in zip(ids, texts(band.table, "name"), strict=True)]
-    target, candidate = band.targets, np.zeros(len(flux), dtype=bool)
-    candidate[band.candidates] = True
+    target, candidate = band.targets, varies(band)
     comparison = band.comparisons & ~target
     spoilt = band.spoilt & ~(target | comparison)
     series = []
-    line = _expected(flux, band.column("expected") * MMAG)
+    limit = band.column("limit") * MMAG
+    known = np.isfinite(limit).any()
+    line = _expected(flux, limit if known else band.column("expected") * MMAG)
     if line is not None:
-        series.append(Series(*line, "expected error", "ink", style="line", size=1.5))
+        series.append(Series(*line, "photon limit" if known else "expected error", "ink", style="line", size=1.5))
     for what, label, hue, style, size in (
         (~(target | candidate | comparison | spoilt), "other stars", "grey", "dots", 5.0),
         (spoilt, "saturated or at the edge", "grey", "rings", 6.0),
         (comparison, "comparison stars", "blue", "rings", 9.0),
-        (candidate & ~target & ~comparison, f"scatter > {VARIABLE:g} × expected", "red", "dots", 7.0),
+        (candidate & ~target & ~comparison, _candidates_label(band), "red", "dots", 7.0),
         (target, "targets", "gold", "dots", 10.0),
     ):
         if what.any():
@@ -179,6 +104,10 @@ def _chart(band: Band) -> Chart:
         f"{found}{': ' if first else ''}{first}."
     )
     return Chart([panel], "median flux (electron)", alt, log=True)
+
+
+def _candidates_label(band: Band) -> str:
+    return "variable candidates" if band.judged else f"scatter > {VARIABLE:g} × expected"
 
 
 def _expected(

@@ -33,8 +33,17 @@ class Html(Report, name="html"):
         description="Which frames the contact sheet shows: every one, or those that were not used; none leaves it out.",
     )
 
+    animation: int = Field(
+        100,
+        ge=0,
+        description="Most frames of the moving pictures of the fields, all together; 0 leaves the pictures out.",
+    )
+
     def write(self, run: Results, folder: Path) -> list[Path]:
-        """Write ``index.html``, and ``frames.html`` with its thumbnails in ``frames/``.
+        """Write ``index.html``, and beside it what it loads when a person asks for it.
+
+        These are the contact sheet ``frames.html`` with its thumbnails in ``frames/``, the cut-outs of watched stars in
+        ``cutouts/``, and the moving pictures in ``alignment/``.
 
         Parameters
         ----------
@@ -62,7 +71,7 @@ class Html(Report, name="html"):
             (page.parent / "frames.html").unlink(missing_ok=True)  # of an earlier run: it would tell of other frames
         else:
             sheets = [contact_sheet(run, page.parent, self.contact_sheet)]
-        text = render(run, page.parent, self.max_rows, [sheet.name for sheet in sheets])
+        text = render(run, page.parent, self.max_rows, self.animation, [sheet.name for sheet in sheets])
         with atomic_path(page) as partial:
             partial.write_text(text, encoding="utf-8")
         return [page, *sheets]
