@@ -16,6 +16,7 @@ from albireo.run.folder import RunError
 from albireo.testing import Camera, Night, Scene, Truth, simulate_night
 
 SIZE = 200
+FLAT_FIELD = Camera(cosmic_rays=0.0, bias_structure=0.0, vignetting=0.0, response=0.0)
 SKY = WCS(naxis=2)
 SKY.wcs.crpix, SKY.wcs.crval, SKY.wcs.cdelt = (100.5, 100.5), (150.0, 20.0), (-1e-4, 1e-4)
 SKY.wcs.ctype = "RA---TAN", "DEC--TAN"
@@ -77,9 +78,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     camera = Registry.discover().get("instrument", "fits").cls(definition=str(folder / "camera.toml"))
     scene = Scene.field((SIZE, SIZE), 12, 8e4, 1e4, separation=25.0, margin=20.0, seed=3)
     sky = Night(science=4, bias=0, flat=0, drift=(300.0, 100.0))
-    return folder, simulate_night(
-        camera, folder / "raw", scene, sky, Camera(cosmic_rays=0.0, bias_structure=0.0), seed=1
-    )
+    return folder, simulate_night(camera, folder / "raw", scene, sky, FLAT_FIELD, seed=1)
 
 
 def reduce(folder: Path, table: Table, out: str) -> Results:

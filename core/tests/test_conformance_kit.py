@@ -1,10 +1,13 @@
 """The kit passes honest stages, and fails a broken one in exactly the check concerned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import Field
 
 from albireo import (
+    PSF,
     Aligner,
     Background,
     BackgroundEstimator,
@@ -19,6 +22,7 @@ from albireo import (
     Outcome,
     Photometer,
     PixelwiseCorrection,
+    PSFEstimator,
     Report,
     Section,
     Selection,
@@ -148,6 +152,37 @@ class Windowed(Finder):
         theta = np.arctan(vectors[1, 1] / vectors[0, 1])
         flux = light.sum() * np.sqrt(np.linalg.det(np.eye(2) + np.diag(values) / self.sigma**2))
         return cx, cy, flux, major, minor, theta, 2.3548 * np.sqrt(major * minor)
+
+
+class Moments(PSFEstimator):
+    """The median of second moments within a Gaussian window of the width that the finder says."""
+
+    stars: int = Field(25, ge=1, description="How many stars.")
+
+    def fit(self, image, sources, background):
+        stars = sources[(sources.flags == 0) & (sources.fwhm > 0)][: self.stars]
+        found = [self.one(image, background, *star) for star in zip(stars.x, stars.y, stars.fwhm, strict=True)]
+        shapes = np.array([shape for shape in found if shape is not None]).reshape(-1, 3)
+        if not len(shapes):
+            return None
+        xx, yy, xy = np.median(shapes, axis=0)
+        (minor, major), vectors = np.linalg.eigh([[xx, xy], [xy, yy]])
+        theta = np.arctan(vectors[1, 1] / vectors[0, 1])
+        return PSF(2.3548 * (major * minor) ** 0.25, np.sqrt(major / minor), theta, len(shapes))
+
+    def one(self, image, background, x, y, fwhm):
+        sigma = fwhm / 2.3548
+        reach = int(np.ceil(4 * sigma))
+        rows, columns = (slice(max(round(c) - reach, 0), round(c) + reach + 1) for c in (y, x))
+        if not good_pixels(image)[rows, columns].all() or min(x, y) < reach:
+            return None
+        if max(x - image.shape[1], y - image.shape[0]) > -1 - reach:
+            return None
+        dx, dy = np.arange(columns.start, columns.stop) - x, (np.arange(rows.start, rows.stop) - y)[:, None]
+        light = (image.data - background.level)[rows, columns] * np.exp(-0.5 * (dx**2 + dy**2) / sigma**2)
+        xx, yy, xy = (float((light * m).sum() / light.sum()) for m in (dx * dx, dy * dy, dx * dy))
+        wide = np.linalg.inv(np.linalg.inv([[xx, xy], [xy, yy]]) - np.eye(2) / sigma**2) - np.eye(2) / 12
+        return wide[0, 0], wide[1, 1], wide[0, 1]
 
 
 class Pairs(Aligner):
@@ -299,6 +334,7 @@ HONEST = [
     Circle(),
     Clipped(),
     Windowed(),
+    Moments(),
     Pairs(),
     NanMean(kind="bias"),
     NanMean(kind="dark"),
@@ -511,6 +547,51 @@ class ErrorOfTheMean(Clipped):
     def estimate(self, image):
         sky = super().estimate(image)
         return Background(sky.level, sky.rms / 10, sky.median, sky.median_rms / 10)
+
+
+class SigmaForFwhm(Moments):
+    """Takes the standard deviation for the width."""
+
+    def fit(self, *given):
+        psf = super().fit(*given)
+        return psf and replace(psf, fwhm=psf.fwhm / 2.3548)
+
+
+class DegreesOfStars(Moments):
+    """The angle of stars in degrees."""
+
+    def fit(self, *given):
+        psf = super().fit(*given)
+        return psf and replace(psf, theta=float(np.rad2deg(psf.theta)))
+
+
+class BelievesTheFinder(PSFEstimator):
+    """The width of the brightest source, whatever it is."""
+
+    def fit(self, image, sources, background):
+        return PSF(float(sources.fwhm[0]), stars=1) if len(sources) else None
+
+
+class SpreadsLight(Moments):
+    """A grid that adds light, too large for a product."""
+
+    def fit(self, *given):
+        psf = super().fit(*given)
+        return psf and replace(psf, grid=np.full((181, 181), 1e-4, np.float32), oversampling=2)
+
+
+class AlwaysSeesAStar(Moments):
+    """A PSF without stars."""
+
+    def fit(self, *given):
+        return super().fit(*given) or PSF(3.5, stars=1)
+
+
+class LooksUnderTheMask(Moments):
+    """Uses masked pixels."""
+
+    def fit(self, image_, sources, background):
+        return super().fit(image(image_.data, str(image_.unit)), sources, background)
 
 
 class Inverse(Pairs):
@@ -879,6 +960,12 @@ BROKEN = [
     (Credulous(), {"finds nothing in noise"}),
     (MeanSky(), {"finds the level of the sky"}),
     (ErrorOfTheMean(), {"finds the noise of the sky"}),
+    (SigmaForFwhm(), {"widths are right"}),
+    (DegreesOfStars(), {"angles are right"}),
+    (BelievesTheFinder(), {"ignores saturated stars", "gives nothing without stars"}),
+    (SpreadsLight(), {"shares are of a whole star", "survives a product"}),
+    (AlwaysSeesAStar(), {"gives nothing without stars"}),
+    (LooksUnderTheMask(), {"honours the mask"}),
     (Inverse(), {"maps from the reference to the image"}),
     (FloatVariance(kind="dark"), {"variance is the scatter"}),
     (DropsNan(kind="bias"), {"honours missing pixels"}),

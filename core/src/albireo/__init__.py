@@ -39,12 +39,15 @@ _HOMES = {
         "write_image",
     ),
     "headers": ("tangent_wcs",),
+    "noise": ("scintillation_noise",),
     "overrides": ("Override", "Overrides", "OverridesError", "is_called", "remove_override", "write_override"),
     "pixels": ("read_pixels", "read_raw"),
     "pixelwise": ("Terms", "amplifier_plane", "apply_terms"),
     "curves": ("Ensemble",),
     "roles": (
         "ROLES",
+        "AlignedFrame",
+        "AlignedFrames",
         "Aligner",
         "BackgroundEstimator",
         "Correction",
@@ -62,6 +65,7 @@ _HOMES = {
         "Selection",
         "Selector",
         "Stack",
+        "Stacker",
         "Stage",
         "Strip",
     ),
@@ -72,7 +76,7 @@ _HOMES = {
     "registry": ("Registry",),
     "recipe": ("Recipe", "RecipeError"),
     "results": ("Results",),
-    "review": ("contact_sheet",),
+    "review": ("contact_sheet", "frame_thumbnails"),
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -108,6 +112,7 @@ if TYPE_CHECKING:
     from albireo.images import read_image as read_image
     from albireo.images import variance_of as variance_of
     from albireo.images import write_image as write_image
+    from albireo.noise import scintillation_noise as scintillation_noise
     from albireo.overrides import Override as Override
     from albireo.overrides import Overrides as Overrides
     from albireo.overrides import OverridesError as OverridesError
@@ -126,7 +131,10 @@ if TYPE_CHECKING:
     from albireo.registry import Registry as Registry
     from albireo.results import Results as Results
     from albireo.review import contact_sheet as contact_sheet
+    from albireo.review import frame_thumbnails as frame_thumbnails
     from albireo.roles import ROLES as ROLES
+    from albireo.roles import AlignedFrame as AlignedFrame
+    from albireo.roles import AlignedFrames as AlignedFrames
     from albireo.roles import Aligner as Aligner
     from albireo.roles import BackgroundEstimator as BackgroundEstimator
     from albireo.roles import Correction as Correction
@@ -144,6 +152,7 @@ if TYPE_CHECKING:
     from albireo.roles import Selection as Selection
     from albireo.roles import Selector as Selector
     from albireo.roles import Stack as Stack
+    from albireo.roles import Stacker as Stacker
     from albireo.roles import Stage as Stage
     from albireo.roles import Strip as Strip
     from albireo.sources import Background as Background

@@ -331,6 +331,14 @@ class SiteRules(_Rule):
     )
 
 
+class TelescopeRules(_Rule):
+    """What gathers the light."""
+
+    diameter: NumberRule = Field(
+        description="Diameter of its aperture, which scintillation depends on.", json_schema_extra={"unit": "m"}
+    )
+
+
 class Part(_Occasion, _Sourced):
     """A piece of the image that is a frame of its own: the half under one filter, or what a crop leaves."""
 
@@ -435,6 +443,7 @@ class CameraDefinition(_Rule):
     frame: FrameRules = Field(FrameRules(), description="Quantity to keyword.")
     placeholders: tuple[Placeholder, ...] = Field((), description="Values that stand in headers without being true.")
     site: SiteRules | None = Field(None, description="Where the telescope stands.")
+    telescope: TelescopeRules | None = Field(None, description="What gathers the light.")
     setup: dict[str, TextRule] = Field(
         {}, description="What calibrations must share with a frame: a name of yours to a card, such as the binning."
     )

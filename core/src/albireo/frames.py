@@ -275,6 +275,8 @@ class Frame(_Record):
         Electrons per second and pixel of this frame, for cameras without dark frames; NaN if unknown.
     site : tuple of float or None
         Longitude (east, deg), latitude (deg), height (m).
+    diameter : float
+        Clear diameter of the telescope's aperture in m, for scintillation; NaN if unknown.
     spared : tuple of str
         Kinds of master that this detector does without, such as the bias of differences of reads.
     setup : tuple of (str, str)
@@ -310,6 +312,7 @@ class Frame(_Record):
     linearity: tuple[float, ...] = ()
     dark_current: float = nan
     site: tuple[float, float, float] | None = None
+    diameter: float = nan
     spared: tuple[str, ...] = ()
     setup: tuple[tuple[str, str], ...] = ()
     exposure: str = ""

@@ -242,6 +242,48 @@ class Providers:
         """
 
     @hookspec
+    def stackers(self) -> Iterable[type[roles.Stacker]]:
+        """Yield ways to combine aligned frames into one image.
+
+        ::
+
+            from albireo import Stacker, hookimpl
+
+            class Nearest(Stacker, name="nearest"):
+                '''The mean of the pixels that lie nearest, without the sky.'''
+
+                def stack(self, frames):
+                    import numpy as np
+                    from albireo import Flag, image, variance_of
+
+                    data, variance = np.zeros((2, *frames.shape))
+                    count, coverage = np.zeros(frames.shape, np.int32), np.zeros(frames.shape, np.float32)
+                    rows, columns = np.indices(frames.shape)
+                    for index, facts in enumerate(frames):
+                        picture = frames.image(index)
+                        ny, nx = picture.shape
+                        x, y = np.rint(facts.transform(columns, rows)).astype(int)
+                        there = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
+                        if picture.mask is not None:
+                            there[there] &= ~picture.mask[y[there], x[there]]
+                        at = y[there], x[there]
+                        scale = facts.transform.scale**2 / facts.star_flux
+                        data[there] += scale * (picture.data - frames.background(picture).level)[at]
+                        variance[there] += scale**2 * variance_of(picture)[at]
+                        count[there] += 1
+                        coverage[there] += facts.frame.exptime
+                    with np.errstate(invalid="ignore"):
+                        data, variance = data / count, variance / count**2
+                    flags = np.where(count == 0, Flag.NO_DATA, 0).astype(np.uint16)
+                    planes = {"COUNT": count, "COVERAGE": coverage, "REJECTED": np.zeros_like(count)}
+                    return image(data, frames.unit, variance=variance, flags=flags, planes=planes)
+
+            @hookimpl
+            def stackers():
+                yield Nearest
+        """
+
+    @hookspec
     def photometers(self) -> Iterable[type[roles.Photometer]]:
         """Yield ways to measure brightness.
 

@@ -6,7 +6,8 @@ An algorithm never changes an image it was given; it makes a new one with `image
 
 Noise. A raw pixel has the variance ``max(p, 0) / gain + (read_noise / gain)**2`` in adu squared, where ``p`` is what
 light and dark current left: raw counts minus the electronic pedestal. `noise_model` is the one place that says
-so (Howell 2006, Handbook of CCD Astronomy, section 4.4).
+so (Howell 2006, Handbook of CCD Astronomy, section 4.4). A read noise too small to contain the rounding to whole adu
+gets that added.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData, VarianceUncertainty
+
+from albireo.noise import digitisation_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +69,10 @@ class Flag(IntFlag):
     """Of a measurement: its aperture reaches beyond the image."""
     FAILED = 1024
     """Of a measurement: no value could be made."""
+    OUTLIER = 2048
+    """Of a measurement: it lies too far from its neighbours in the light curve; see the step that clips."""
+    NOT_CENTRED = 4096
+    """Of a measurement: the star was not found near the place given, which was used as it is."""
 
 
 MASKED = Flag.BAD | Flag.HOT | Flag.SATURATED | Flag.BLEED | Flag.COSMIC_RAY | Flag.NO_DATA | Flag.LOW_RESPONSE
@@ -194,9 +201,10 @@ def noise_model(gain: float, read_noise: float) -> tuple[float, float]:
     Returns
     -------
     a, b : float
-        ``1 / gain`` and ``(read_noise / gain)**2``. A signal below zero counts as zero.
+        ``1 / gain`` and ``(read_noise / gain)**2``, with that of rounding to whole adu where the read noise cannot
+        contain it (see `albireo.noise.digitisation_noise`). A signal below zero counts as zero.
     """
-    return 1.0 / gain, (read_noise / gain) ** 2
+    return 1.0 / gain, (read_noise**2 + digitisation_noise(gain, read_noise) ** 2) / gain**2
 
 
 PARTIAL = ".partial"

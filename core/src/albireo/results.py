@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from numpy.typing import NDArray
 
-__all__ = ["Cutouts", "FieldRecord", "MasterRecord", "Results"]
+__all__ = ["Cutouts", "FieldRecord", "MasterRecord", "Results", "StackRecord"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,39 @@ class Cutouts:
     pixels: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class StackRecord:
+    """One stack of a run.
+
+    Attributes
+    ----------
+    name : str
+        File name without suffix, such as ``M67-V``.
+    path : Path
+    field : str
+        Name of its field.
+    filter : str
+        Empty for a stack of all filters.
+    frames : list of str
+        Names of the frames it was made from.
+    meta : dict
+        What its header says: numbers and texts.
+    """
+
+    name: str
+    path: Path
+    field: str
+    filter: str
+    frames: list[str]
+    meta: dict[str, Any]
+
+    def read(self) -> CCDData:
+        """Read the pixels with variance and flags, and the planes COUNT, COVERAGE and REJECTED."""
+        from albireo.images import read_image
+
+        return read_image(self.path)
+
+
 class Results:
     """A run folder.
 
@@ -142,10 +175,10 @@ class Results:
         Keys: ``title``, ``command``, ``recipe`` (the file, where it lay then), ``started`` and ``finished`` (ISO, UTC),
         ``seconds``, ``versions`` (distribution to version), ``counts`` (fate to number), ``warnings`` (list of text:
         what a person should know), ``notes`` (what the camera assumed about its frames), ``citations`` (list),
-        ``masters``, ``fields``, ``curves``, ``bands``, ``timing`` (stage to seconds), ``ensembles`` (for each field,
-        filter, method and aperture: ``frames``, ``comparisons`` with weights, and under ``steps`` what curve steps
-        noted, such as ``steps["differential"]["transparency"]``, one number a frame), ``files`` (every table of the
-        run).
+        ``masters``, ``fields``, ``stacks``, ``curves``, ``bands``, ``timing`` (stage to seconds), ``ensembles`` (for
+        each field, filter, method and aperture: ``frames``, ``comparisons`` with weights, and under ``steps`` what
+        curve steps noted, such as ``steps["differential"]["transparency"]``, one number a frame), ``files`` (every
+        table of the run).
         """
         text: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
         return text
@@ -175,7 +208,8 @@ class Results:
         """Every measurement, one row for each frame, source, method and aperture.
 
         Columns: frame, target, source, detector, filter, mjd (UTC, middle), bjd_tdb (days; NaN without a position),
-        exptime, x, y, flux, flux_err, sky, sky_err, method, aperture, area, x_err, y_err, flags, airmass, fwhm.
+        exptime, exposure, x, y, flux, flux_err, rate, rate_err (flux per second), sky, sky_err, method, aperture, area,
+        x_err, y_err, flags, airmass, fwhm.
         """
         from astropy import units as u
         from astropy.table import Table
@@ -204,6 +238,21 @@ class Results:
                 }
             )
             for entry in self.summary["fields"]
+        ]
+
+    @cached_property
+    def stacks(self) -> list[StackRecord]:
+        """The stacks of the run, in the order of the recipe."""
+        return [
+            StackRecord(
+                name=entry["name"],
+                path=self.folder / entry["path"],
+                field=entry["field"],
+                filter=entry["filter"],
+                frames=entry["frames"],
+                meta=entry["meta"],
+            )
+            for entry in self.summary["stacks"]
         ]
 
     @cached_property
@@ -236,9 +285,15 @@ class Results:
         """Every star in every ensemble after the last curve step: one row for each, to judge the night by.
 
         Columns: field, sky, target, detector, filter, method, aperture, source (the same star in all fields of one
-        sky), name, x, y (pixels of the reference frame), flux (median, electron), scatter (robust point-to-point rms of
-        the final curve, relative), rms (its standard deviation, relative), expected (median error of the final curve,
-        relative), points, comparison (weight, zero if it is none), flags (all bits together).
+        sky), name, x, y (pixels of the reference frame), flux (median, electron), mag (instrumental, ``-2.5 log10`` of
+        electrons per second), snr (median of flux over its error, before the first step), scatter (robust
+        point-to-point rms of the final curve, relative), rms (its standard deviation, relative), expected (median error
+        of the final curve, relative), noise_source, noise_sky, noise_annulus, noise_dark, noise_read,
+        noise_digitisation and noise_masters (the terms of the error before the first step, relative; see
+        `albireo.noise`), noise_scintillation (relative; NaN without telescope and site), limit (expected, with
+        scintillation whether or not a step added it), eta (von Neumann's ratio), points, clipped (points called
+        outliers), comparison (weight, zero if it is none), flags (all bits together), excess (scatter over that of the
+        stars as bright) and variable (whether that makes it a candidate).
         """
         from astropy.table import Table
 
@@ -262,7 +317,23 @@ class Results:
             for start, stop in zip([0, *edges], [*edges, len(rows)], strict=True):
                 part = rows[start:stop]
                 corners = np.stack([part["x0"], part["y0"]], axis=1).astype(int)
-                yield Cutouts(str(names[start]), int(sources[start]), part["frame"].tolist(), corners, part["pixels"])
+                field, frames = names[start].decode(), np.char.decode(part["frame"], "utf-8").tolist()
+                yield Cutouts(field, int(sources[start]), frames, corners, part["pixels"])
+
+    @cached_property
+    def bakeoff(self) -> Table | None:
+        """Which method and aperture serves each star best: a row for each star of each field and filter.
+
+        Columns: field, sky, target, detector, filter, source, name, mag, winner (label of the method whose final curve
+        scatters least from point to point; empty if there is none), gain (scatter of the next best over that of the
+        winner), and the scatter of every method, such as ``scatter_aperture-r4``. ``meta``: WINS (filter and detector
+        to how often each method wins) and TARGETS (name of each target to filter and detector to its winner). None
+        where the recipe has one method and aperture.
+        """
+        from astropy.table import Table
+
+        path = self.folder / "bakeoff.ecsv"
+        return Table.read(path, format="ascii.ecsv") if path.exists() else None
 
     def reduced(self) -> list[Path]:
         """Reduced images, if the recipe asked for them."""

@@ -103,12 +103,14 @@ def constants(frames: Frames) -> str | Table:
 
 def places(frames: Frames) -> Iterator[str]:
     """Say where the telescope stands, and where it pointed for each target."""
-    for (site,), _ in frames.by("site").items():
+    for (site,), group in frames.by("site").items():
+        apertures = sorted({frame.diameter for frame in group if isfinite(frame.diameter)})
+        mirror = "".join(f"; telescope of {diameter:g} m" for diameter in apertures)
         if site is not None:
             longitude, latitude, height = site
             yield (
                 f"site {abs(latitude):.4f} {'N' if latitude >= 0 else 'S'}, {abs(longitude):.4f} "
-                f"{'E' if longitude >= 0 else 'W'}, {height:g} m"
+                f"{'E' if longitude >= 0 else 'W'}, {height:g} m{mirror}"
             )
     targets = frames.where(kind="science").by("target")
     for (target,), group in list(targets.items())[:TARGETS_SHOWN]:

@@ -86,6 +86,11 @@ class DeclarativeInstrument(Instrument):
         description="Longitude (east), latitude and height of the telescope, in place of the definition's.",
         json_schema_extra={"unit": "deg, deg, m"},
     )
+    diameter: Positive | None = Field(
+        None,
+        description="Diameter of the telescope's aperture, in place of the definition's; scintillation depends on it.",
+        json_schema_extra={"unit": "m"},
+    )
 
     @property
     def camera(self) -> CameraDefinition:

@@ -96,6 +96,10 @@ class Wishes(Protocol):
     def site(self) -> tuple[float, float, float] | None:
         """Longitude, latitude and height."""
 
+    @property
+    def diameter(self) -> float | None:
+        """Diameter of the telescope in m."""
+
     def wanted(self, quantity: str, detector: str, amplifier: str = "") -> float | None:
         """Give the value of a quantity that counts in place of the header's and the definition's."""
 
@@ -197,6 +201,7 @@ class Reading:
                 "dark_current", rules.dark_current, wanted=self.wishes.wanted("dark_current", detector)
             ),
             site=self._site(),
+            diameter=self._diameter(),
             spared=tuple(dict.fromkeys(k for rule in self.camera.spared if self._holds(rule) for k in rule.kinds)),
             setup=tuple((name, self._text(rule)) for name, rule in self.camera.setup.items()),
             exposure=self._text(rules.exposure),
@@ -594,6 +599,12 @@ class Reading:
             self._number("height", rules.height),
         )
         return site if all(map(isfinite, site)) else None
+
+    def _diameter(self) -> float:
+        if self.wishes.diameter is not None:
+            return self.wishes.diameter
+        telescope = self.camera.telescope
+        return nan if telescope is None else self._number("diameter", telescope.diameter)
 
 
 def _differ(first: float, second: float) -> bool:

@@ -71,6 +71,8 @@ def cards_of(camera: CameraDefinition, frame: Frame, example: Mapping[str, Card]
     if camera.site is not None and frame.site is not None:
         for name, value in zip(("longitude", "latitude", "height"), frame.site, strict=True):
             _write_number(cards, getattr(camera.site, name), value, frame.gain)
+    if camera.telescope is not None:
+        _write_number(cards, camera.telescope.diameter, frame.diameter, frame.gain)
     end = frame.start + frame.exptime / SECONDS_PER_DAY
     for moments, moment in ((rules.end, end), (rules.mid, frame.mid), (rules.start, frame.start)):
         for rule in reversed(moments or ()):
@@ -103,7 +105,8 @@ def _rules(camera: CameraDefinition) -> Iterable[Text | Number | Moment]:
     singles = [getattr(rules, name) for name in (*NUMBERS, "detector", "filter", "target", "exposure")]
     moments = [moment for name in ("start", "mid", "end") for moment in getattr(rules, name) or ()]
     site = [] if camera.site is None else [camera.site.longitude, camera.site.latitude, camera.site.height]
-    return [rule for rule in (*singles, *moments, *site, *camera.setup.values()) if rule is not None]
+    telescope = [] if camera.telescope is None else [camera.telescope.diameter]
+    return [rule for rule in (*singles, *moments, *site, *telescope, *camera.setup.values()) if rule is not None]
 
 
 def _fixed(rule: Text | Number | Moment) -> bool:

@@ -13,11 +13,15 @@ import numpy as np
 
 from albireo.curves import Ensemble
 from albireo.exposures import unique_name
-from albireo.frames import JD_OF_MJD_ZERO, FrameError
+from albireo.frames import JD_OF_MJD_ZERO, Frame, FrameError
+from albireo.noise import digitisation_noise
 from albireo.plan import safe_name
+from albireo.run.bakeoff import bakeoff_table
 from albireo.run.files import UNITS, write_ecsv
 from albireo.run.measurements import Measurements
+from albireo.run.stars import kept_points, star_rows
 from albireo.run.state import RunState
+from albireo.run.variability import point_to_point
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -49,6 +53,8 @@ class Curves:
         Those among them that hold the curves of a target in several bands, exposure by exposure.
     stars : Table or None
         A row for each star of each ensemble.
+    bakeoff : Table or None
+        A row for each star of each field and filter, where there are several methods or apertures.
     ensembles : list of dict
         A record of each ensemble and what the steps noted.
     """
@@ -57,20 +63,30 @@ class Curves:
     best: list[str] = field(default_factory=list)
     bands: list[str] = field(default_factory=list)
     stars: Table | None = None
+    bakeoff: Table | None = None
     ensembles: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
+class _Entry:
+    """An ensemble after the last step, with the name of its method and the rows of its stars."""
+
+    label: str
+    curves: Ensemble
+    stars: list[dict[str, Any]]
+
+
+@dataclass(eq=False)
 class _Band:
-    """The curves of one field in one filter: an ensemble for each method and aperture with the rows of its stars."""
+    """The curves of one field in one filter: an entry for each method and aperture."""
 
     part: Measurements
-    group: list[tuple[Ensemble, list[dict[str, Any]]]]
+    group: list[_Entry]
 
     @property
-    def best(self) -> tuple[Ensemble, list[dict[str, Any]]]:
-        """The ensemble whose comparison stars scatter least."""
-        return min(self.group, key=lambda pair: _quality(pair[1]))
+    def best(self) -> _Entry:
+        """The entry whose comparison stars scatter least."""
+        return min(self.group, key=lambda entry: _quality(entry.stars))
 
 
 def write_curves(run: RunState, measured: Sequence[Measurements]) -> Curves:
@@ -85,8 +101,8 @@ def write_curves(run: RunState, measured: Sequence[Measurements]) -> Curves:
     for part in measured:
         for band in _bands(run, part):
             skies.setdefault(part.state.sky, []).append(band)
-            made.ensembles += [_record(part, curves) for curves, _ in band.group]
-            stars += [row for _, rows in band.group for row in rows]
+            made.ensembles += [_record(part, entry) for entry in band.group]
+            stars += [row for entry in band.group for row in entry.stars]
     files: dict[str, Table] = {}
     owners: dict[str, str] = {}
     for sky, bands in skies.items():
@@ -96,15 +112,15 @@ def write_curves(run: RunState, measured: Sequence[Measurements]) -> Curves:
                 where = band.part.state.plan
                 if where.name not in numbers:
                     continue
-                best, _ = band.best
+                best = band.best
                 stem = _own(
-                    "_".join(filter(None, (name, best.filter or "nofilter", where.detector))), where.name, owners
+                    "_".join(filter(None, (name, best.curves.filter or "nofilter", where.detector))), where.name, owners
                 )
-                for curves, _ in band.group:
-                    table = _curve_table(curves, name, numbers[where.name], band.part)
+                for entry in band.group:
+                    table = _curve_table(entry.curves, name, numbers[where.name], band.part)
                     if len(band.group) > 1:
-                        files[f"curves/{stem}_{_label(curves)}.ecsv"] = table
-                    if curves is best:
+                        files[f"curves/{stem}_{entry.label}.ecsv"] = table
+                    if entry is best:
                         files[f"curves/{stem}.ecsv"] = table
                         made.best.append(f"curves/{stem}.ecsv")
                         chosen.append(table)
@@ -117,8 +133,10 @@ def write_curves(run: RunState, measured: Sequence[Measurements]) -> Curves:
     made.files = list(files)
     if stars:
         made.stars = Table(rows=stars)
-        for column in ("flux", "aperture", "x", "y"):
+        for column in ("flux", "mag", "aperture", "x", "y"):
             made.stars[column].unit = UNITS[column]
+    every = [band for bands in skies.values() for band in bands]
+    made.bakeoff = bakeoff_table([{entry.label: entry.stars for entry in band.group} for band in every])
     return made
 
 
@@ -126,7 +144,13 @@ def _bands(run: RunState, part: Measurements) -> Iterator[_Band]:
     """Take the ensembles of a field through the curve steps, filter by filter."""
     made = [(raw, curves) for raw in _ensembles(run, part) if (curves := _stepped(run, part, raw)) is not None]
     for colour in dict.fromkeys(curves.filter for _, curves in made):
-        yield _Band(part, [(curves, _stars(raw, curves, part)) for raw, curves in made if raw.filter == colour])
+        taken: set[str] = set()
+        group = [
+            _Entry(unique_name(_label(curves), taken), curves, star_rows(raw, curves, part))
+            for raw, curves in made
+            if raw.filter == colour
+        ]
+        yield _Band(part, group)
 
 
 def _shown(bands: Sequence[_Band], sky: str) -> dict[str, dict[str, int]]:
@@ -141,7 +165,9 @@ def _shown(bands: Sequence[_Band], sky: str) -> dict[str, dict[str, int]]:
             shown.setdefault(name, {})[band.part.state.plan.name] = number
     if shown:
         return shown
-    rows = [(band.part.state.plan.name, row["source"], row["comparison"] > 0) for band in bands for row in band.best[1]]
+    rows = [
+        (band.part.state.plan.name, row["source"], row["comparison"] > 0) for band in bands for row in band.best.stars
+    ]
     while rows:
         serving = [row for row in rows if row[2]] or rows
         times = Counter(number for _, number, _ in serving)
@@ -219,16 +245,20 @@ def _stepped(run: RunState, part: Measurements, curves: Ensemble) -> Ensemble | 
         log.exception("curves of %s", where)
         run.fail(f"{where}: no light curves: defect in a curve step: {type(error).__name__}: {error} (see run.log)")
         return None
+    for text in curves.meta.get("warnings", ()):
+        run.warn(f"{where}: {text}")
     return curves
 
 
-def _record(part: Measurements, curves: Ensemble) -> dict[str, Any]:
+def _record(part: Measurements, entry: _Entry) -> dict[str, Any]:
+    curves = entry.curves
     return {
         "field": part.state.plan.name,
         "filter": curves.filter,
         "detector": curves.detector,
         "method": curves.method,
         "aperture": curves.aperture,
+        "label": entry.label,
         "frames": curves.frames.tolist(),
         "comparisons": {str(number): weight for number, weight in curves.comparisons.items()},
         "steps": curves.meta,
@@ -249,6 +279,8 @@ def _quality(stars: Sequence[Mapping[str, Any]]) -> float:
 def _ensembles(run: RunState, part: Measurements) -> Iterator[Ensemble]:
     filters = np.array([f.filter for f in part.frames])
     known = np.isfinite(part.bjd)
+    first = part.frames[0]
+    facts = _noise_facts(run, part.frames)
     for name in dict.fromkeys(filters.tolist()):
         rows = filters == name
         barycentric = bool(known[rows].all())
@@ -271,54 +303,37 @@ def _ensembles(run: RunState, part: Measurements) -> Iterator[Ensemble]:
                 sources=part.sources,
                 flux=columns["flux"][rows],
                 flux_err=columns["flux_err"][rows],
-                x=part.x[rows],
-                y=part.y[rows],
+                # Where the method has not measured the place, it is where it was told.
+                x=np.where(np.isfinite(columns["x"]), columns["x"], part.x)[rows],
+                y=np.where(np.isfinite(columns["y"]), columns["y"], part.y)[rows],
                 sky=columns["sky"][rows],
                 flags=columns["flags"][rows],
+                area=columns["area"][rows],
+                sky_err=columns["sky_err"][rows],
+                dark=part.dark[rows],
+                diameter=first.diameter,
+                height=nan if first.site is None else first.site[2],
+                **{name: values[rows] for name, values in facts.items()},
                 targets=dict(part.state.targets),
                 comparisons={number: 1.0 / len(preset) for number in preset},
             )
 
 
-def _stars(raw: Ensemble, curves: Ensemble, part: Measurements) -> list[dict[str, Any]]:
-    names = {number: name for name, number in part.state.targets.items()}
-    places = dict(zip(part.catalogue.id.tolist(), zip(part.catalogue.x, part.catalogue.y, strict=True), strict=True))
-    rows = []
-    with np.errstate(all="ignore"):
-        for column, number in enumerate(curves.sources.tolist()):
-            flux, error = curves.flux[:, column], curves.flux_err[:, column]
-            good = np.isfinite(flux)
-            level = float(np.median(flux[good])) if good.any() else nan
-            original = raw.flux[:, column]
-            rows.append(
-                {
-                    "field": part.state.plan.name,
-                    "sky": part.state.sky,
-                    "target": curves.target,
-                    "detector": curves.detector,
-                    "filter": curves.filter,
-                    "method": curves.method,
-                    "aperture": curves.aperture,
-                    "source": number,
-                    "name": names.get(number, ""),
-                    "x": float(places[number][0]),
-                    "y": float(places[number][1]),
-                    "flux": float(np.median(original[np.isfinite(original)])) if np.isfinite(original).any() else nan,
-                    "scatter": point_to_point(flux[good]) / level if good.sum() > 2 else nan,
-                    "rms": float(np.std(flux[good])) / level if good.sum() > 2 else nan,
-                    "expected": float(np.median(error[good])) / level if good.any() else nan,
-                    "points": int(good.sum()),
-                    "comparison": float(curves.comparisons.get(number, 0.0)),
-                    "flags": int(np.bitwise_or.reduce(curves.flags[:, column], initial=0)),
-                }
-            )
-    return rows
+def _noise_facts(run: RunState, frames: Sequence[Frame]) -> dict[str, NDArray[np.float64]]:
+    """Give the gain of each frame, and the noise of its electronics in a pixel of the calibrated image."""
+    facts: dict[str, list[float]] = {"gain": [], "read_noise": [], "digitisation": []}
+    for frame in frames:
+        side = run.numbers[frame.name]["rebin"]  # the noise of a sum grows with the root of its pixels
+        amplifiers = frame.amplifiers
+        rounding = [digitisation_noise(amplifier.gain, amplifier.read_noise) for amplifier in amplifiers]
+        facts["gain"].append(float(np.mean([amplifier.gain for amplifier in amplifiers])))
+        facts["read_noise"].append(side * _quadratic_mean([amplifier.read_noise for amplifier in amplifiers]))
+        facts["digitisation"].append(side * _quadratic_mean(rounding))
+    return {name: np.array(values) for name, values in facts.items()}
 
 
-def point_to_point(values: NDArray[np.float64]) -> float:
-    """Robust scatter from differences of neighbours, blind to slow changes: 1.4826 MAD / sqrt(2)."""
-    steps = np.diff(values)
-    return float(1.4826 * np.median(np.abs(steps - np.median(steps))) / np.sqrt(2.0)) if steps.size else nan
+def _quadratic_mean(values: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def _curve_table(curves: Ensemble, name: str, number: int, part: Measurements) -> Table:
@@ -328,10 +343,10 @@ def _curve_table(curves: Ensemble, name: str, number: int, part: Measurements) -
     flux, error = curves.flux[:, column], curves.flux_err[:, column]
     exposures = {frame.name: frame.exposure for frame in part.frames}
     times = curves.time
-    if number in part.target_bjd:
-        index = {frame.name: i for i, frame in enumerate(part.frames)}
+    index = {frame.name: i for i, frame in enumerate(part.frames)}
+    if number in part.target_bjd and set(curves.frames.tolist()) <= set(index):  # not those of a step that joins frames
         times = part.target_bjd[number][[index[str(f)] for f in curves.frames]]
-    good = np.isfinite(flux)
+    good = kept_points(curves)[:, column]
     level = float(np.median(flux[good])) if good.any() else nan
     table = Table(
         {
@@ -346,7 +361,7 @@ def _curve_table(curves: Ensemble, name: str, number: int, part: Measurements) -
             "exptime": curves.exptime,
             "flags": curves.flags[:, column].astype(np.int32),
             "frame": curves.frames,
-            "exposure": [exposures[str(name)] for name in curves.frames],
+            "exposure": [exposures.get(str(name), "") for name in curves.frames],
         }
     )
     for column_name in table.colnames:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from albireo.frames import Frame
-from albireo.images import Flag, atomic_path
+from albireo.headers import read_header
+from albireo.images import Flag
 from albireo.jobs import COLUMNS, load_arrays, load_sources
-from albireo.run.files import UNITS
+from albireo.run.files import stream_table
 from albireo.run.state import FieldState, RunState
 from albireo.sources import Sources
 from albireo.times import bjd_tdb
@@ -21,8 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Measurements", "check_targets", "gather", "write_photometry"]
-
-FITS_FORMATS = {">f8": "D", ">i4": "J"}
 
 
 @dataclass(eq=False)
@@ -39,7 +40,10 @@ class Measurements:
     target_bjd : dict of int to ndarray
         BJD_TDB of targets that have a position of their own.
     x, y : ndarray, shape (frames, sources)
-    methods : list of (str, slot, dict of column to ndarray of shape (frames, sources))
+    methods : list of (str, dict of column to ndarray of shape (frames, sources))
+        Each method of the recipe, once for each of its apertures.
+    dark : ndarray, shape (frames,)
+        Electrons per pixel that the dark current left and that were subtracted; NaN if unknown.
     """
 
     state: FieldState
@@ -50,6 +54,7 @@ class Measurements:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     methods: list[tuple[str, dict[str, NDArray[Any]]]]
+    dark: NDArray[np.float64]
 
     @property
     def sources(self) -> NDArray[np.int64]:
@@ -90,7 +95,8 @@ def gather(run: RunState, state: FieldState) -> Measurements | None:
                 for name, values in zip(COLUMNS, arrays[f"m{position}"], strict=True):
                     methods[starts[position] + slot][1][name][row, column[pick]] = values[pick]
     bjd, target_bjd = _times(run, state, frames)
-    return Measurements(state, frames, catalogue, bjd, target_bjd, x, y, methods)
+    dark = np.array([_dark(run, frame) for frame in frames])
+    return Measurements(state, frames, catalogue, bjd, target_bjd, x, y, methods, dark)
 
 
 def check_targets(run: RunState, measured: Sequence[Measurements]) -> None:
@@ -117,6 +123,35 @@ def _where(x: NDArray[np.float64], y: NDArray[np.float64], frame: Frame) -> str:
     return (
         f"it lies {side} the {width} x {height} pixels, at {', '.join(spans)}; look whether its coordinates are right"
     )
+
+
+def _dark(run: RunState, frame: Frame) -> float:
+    """Electrons that the dark current left in a pixel of the calibrated image, as far as they were subtracted.
+
+    A dark current that was not subtracted is part of the sky. A master that holds the bias does not tell its own share.
+    """
+    step = next((c for c in run.recipe.corrections if "dark" in c.provides), None)
+    if step is None:
+        return 0.0
+    pixels = run.numbers[frame.name]["rebin"] ** 2
+    if not step.master:
+        return frame.dark_current * frame.exptime * pixels
+    master, _ = run.plan.choices[frame.name].get(step.master, (None, ""))
+    if master is None:
+        return 0.0
+    if "pedestal" in step.provides:
+        return nan
+    level, unit, exptime = _level(run.master_path(master), run.master_keys[master.name])
+    gain = 1.0 if unit == "electron" else frame.gain
+    return max(level, 0.0) * frame.exptime / exptime * gain * pixels if exptime > 0 and level == level else nan
+
+
+@lru_cache(maxsize=64)
+def _level(path: Path, key: str) -> tuple[float, str, float]:
+    """Level of a master dark, its unit, and its exposure time in s; ``key`` makes a new one known."""
+    del key
+    _, header = read_header(path, 0)
+    return float(header.get("LEVEL", nan)), str(header.get("BUNIT", "adu")), float(header.get("EXPTIME", nan))
 
 
 def _occurrence(ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -164,13 +199,12 @@ def _times(
 
 def write_photometry(run: RunState, measured: Sequence[Measurements]) -> None:
     """Write one long FITS table frame by frame, so that its length does not matter."""
-    from astropy.io import fits
-
     width = {
         "frame": max(len(f.name) for m in measured for f in m.frames),
         "target": max(len(m.state.plan.target) for m in measured),
         "detector": max(len(m.state.plan.detector) for m in measured),
         "filter": max(len(f.filter) for m in measured for f in m.frames),
+        "exposure": max(len(f.exposure) for m in measured for f in m.frames),
         "method": max(len(name) for m in measured for name, _ in m.methods),
     }
     texts = {name: f"S{max(1, size)}" for name, size in width.items()}
@@ -184,10 +218,13 @@ def write_photometry(run: RunState, measured: Sequence[Measurements]) -> None:
             ("mjd", ">f8"),
             ("bjd_tdb", ">f8"),
             ("exptime", ">f8"),
+            ("exposure", texts["exposure"]),
             ("x", ">f8"),
             ("y", ">f8"),
             ("flux", ">f8"),
             ("flux_err", ">f8"),
+            ("rate", ">f8"),
+            ("rate_err", ">f8"),
             ("sky", ">f8"),
             ("sky_err", ">f8"),
             ("method", texts["method"]),
@@ -200,23 +237,10 @@ def write_photometry(run: RunState, measured: Sequence[Measurements]) -> None:
             ("fwhm", ">f8"),
         ]
     )
-    # Column definitions take units as they are written; electron is no unit of the FITS standard, but it is ours.
-    columns = [
-        fits.Column(name, FITS_FORMATS.get(dtype[name].str, f"{dtype[name].itemsize}A"), unit=UNITS.get(name) or None)
-        for name in dtype.names or ()
-    ]
-    hdu = fits.BinTableHDU.from_columns(columns, nrows=1)
-    hdu.name = "PHOTOMETRY"
-    hdu.header["TIMESYS"] = ("UTC", "of mjd; bjd_tdb is TDB at the barycentre")
-    hdu.header["NAXIS2"] = sum(len(m.frames) * len(m.sources) * len(m.methods) for m in measured)
-    with atomic_path(run.out / "photometry.fits") as temporary, temporary.open("wb") as file:
-        file.write(fits.PrimaryHDU().header.tostring().encode("ascii"))
-        file.write(hdu.header.tostring().encode("ascii"))
-        written = 0
-        for rows in _photometry_rows(run, measured, dtype):
-            file.write(rows.tobytes())
-            written += rows.nbytes
-        file.write(b"\0" * (-written % 2880))
+    number = sum(len(m.frames) * len(m.sources) * len(m.methods) for m in measured)
+    cards = {"TIMESYS": ("UTC", "of mjd; bjd_tdb is TDB at the barycentre")}
+    rows = _photometry_rows(run, measured, dtype)
+    stream_table(run.out / "photometry.fits", "PHOTOMETRY", dtype, rows, number, cards)
 
 
 def _photometry_rows(run: RunState, measured: Sequence[Measurements], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
@@ -226,6 +250,7 @@ def _photometry_rows(run: RunState, measured: Sequence[Measurements], dtype: np.
             rows["frame"], rows["target"] = frame.name.encode(), part.state.plan.target.encode()
             rows["detector"], rows["filter"] = frame.detector.encode(), frame.filter.encode()
             rows["source"], rows["mjd"], rows["exptime"] = part.sources, frame.mid, frame.exptime
+            rows["exposure"] = frame.exposure.encode()
             rows["bjd_tdb"] = part.bjd[index]
             for source, times in part.target_bjd.items():
                 rows["bjd_tdb"][:, part.sources == source] = times[index]
@@ -238,4 +263,6 @@ def _photometry_rows(run: RunState, measured: Sequence[Measurements], dtype: np.
                     if name in ("x", "y"):  # where the method has not measured the place, it is where it was told
                         values = np.where(np.isfinite(values), values, rows[name][slot])
                     rows[name][slot] = values
+            seconds = frame.exptime if frame.exptime > 0 else nan
+            rows["rate"], rows["rate_err"] = rows["flux"] / seconds, rows["flux_err"] / seconds
             yield rows.ravel()

@@ -26,6 +26,7 @@ def outputs_key(run: RunState) -> str:
         sorted((name, f.fate, f.stage, f.reason) for name, f in run.fates.items()),
         sorted((name, path.stem) for name, path in run.measured.items()),
         sorted(run.master_keys.items()),
+        [(stack["path"], stack["key"]) for stack in run.stacks],
         str(run.root),
         [stage_key(stage) for stage in (*run.recipe.curves, *run.recipe.reports)],
         [state.catalogue_key for state in run.fields],

@@ -102,6 +102,8 @@ class RunState:
     fields : list of FieldState
     master_keys : dict of str to str
         Key of each master, by its name.
+    stacks : list of dict
+        A record of each stack: name, path, field, filter, frames, meta, key.
     rescued : dict of str to str
         Frames that a selector would have dropped and another wanted to stay, by name, with both reasons.
     problems : list of str
@@ -125,6 +127,7 @@ class RunState:
     measured: dict[str, Path] = field(default_factory=dict)
     fields: list[FieldState] = field(default_factory=list)
     master_keys: dict[str, str] = field(default_factory=dict)
+    stacks: list[dict[str, Any]] = field(default_factory=list)
     rescued: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     _found_keys: dict[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ __all__ = ["write_tables"]
 def write_tables(run: RunState) -> list[str]:
     """Write every table of a run; give the paths below the run folder."""
     out = run.out
-    files = ["frames.ecsv", "run.toml", "run.json"]
+    files = ["frames.ecsv", "run.toml", "run.json", *(stack["path"] for stack in run.stacks)]
     write_text(out / "run.toml", resolved_recipe(run))
     write_ecsv(out / "frames.ecsv", frames_table(run))
     fields = [_write_catalogue(run, state) for state in run.fields if state.catalogue_product is not None]
@@ -44,6 +44,7 @@ def write_tables(run: RunState) -> list[str]:
     record = {
         **summary(run, fields, curves.best),
         "bands": curves.bands,
+        "stacks": run.stacks,
         "ensembles": curves.ensembles,
         "files": files,
     }

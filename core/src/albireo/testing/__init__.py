@@ -10,6 +10,7 @@ The core never imports this package.
 
 from __future__ import annotations
 
+from albireo.testing.aligned import ImageFrames
 from albireo.testing.camera import PlainCamera
 from albireo.testing.detector import Camera, Detector
 from albireo.testing.night import Exposure, Night, Truth
@@ -27,6 +28,7 @@ __all__ = [
     "Detector",
     "Exposure",
     "Eye",
+    "ImageFrames",
     "ImageStack",
     "Night",
     "Observation",

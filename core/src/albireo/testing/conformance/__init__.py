@@ -27,7 +27,7 @@ from unittest import SkipTest
 from pydantic import ValidationError
 
 from albireo.frames import CALIBRATION_KINDS
-from albireo.roles import ROLES, Instrument, MasterBuilder, Stage
+from albireo.roles import ROLES, ImageAligner, Instrument, MasterBuilder, Stage
 from albireo.testing.conformance import (
     aligners,
     backgrounds,
@@ -37,12 +37,15 @@ from albireo.testing.conformance import (
     executors,
     finders,
     general,
+    image_aligners,
     instruments,
     masters,
     photometers,
+    psfs,
     reports,
     samples,
     selectors,
+    stackers,
 )
 from albireo.testing.conformance.kit import ConformanceWarning, NonConformance
 
@@ -55,7 +58,9 @@ KITS: dict[str, ModuleType] = {
     "correction": corrections,
     "background": backgrounds,
     "finder": finders,
+    "psf": psfs,
     "aligner": aligners,
+    "stacker": stackers,
     "photometer": photometers,
     "curve-step": curve_steps,
     "report": reports,
@@ -172,7 +177,7 @@ def cases(stage: Stage) -> list[Case]:
         If it is a stage of no role.
     """
     role = _role(type(stage))
-    kit = KITS[role]
+    kit = image_aligners if isinstance(stage, ImageAligner) else KITS[role]
     checks: list[Callable[..., None]] = [*general.CHECKS]
     if hasattr(kit, "typical"):
         checks += [_bound(check, kit.typical) for check in calls.CHECKS]

@@ -1,4 +1,4 @@
-"""What an aligner must do.
+"""What an aligner of lists of sources must do; `albireo.testing.conformance.image_aligners` has those of images.
 
 The lists are made up, not measured on images: positions are known, have an error of 0.05 pixel, and three in ten
 sources of each list have no partner in the other. Whether a map runs from the reference to the image or back is the
