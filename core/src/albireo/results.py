@@ -195,8 +195,8 @@ class Results:
         Columns: name, path, hdu, instrument, detector, kind, variant, filter, target, field (of a science frame),
         exposure (shared by frames that were exposed at once), exptime, start, mid (ISO text, UTC), mjd_mid, airmass,
         gain, read_noise, saturation, setup, fate (used, dropped, failed, unused), stage, reason, masters (what it was
-        corrected with), notes; for aligned science frames also dx, dy, rotation, scale, align_rms, matched, links (number
-        of frames by way of which it was aligned), fwhm, elongation, sky, sky_rms, sources, saturated (number of
+        corrected with), notes; for aligned science frames also dx, dy, rotation, scale, align_rms, matched, links
+        (number of frames by way of which it was aligned), fwhm, elongation, sky, sky_rms, sources, saturated (number of
         saturated pixels); these counts are -1 where they are not known.
         """
         from astropy.table import Table
