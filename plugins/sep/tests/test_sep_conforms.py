@@ -3,11 +3,16 @@
 import pytest
 
 from albireo.testing import conformance
-from albireo_sep import Mesh, SepFinder
+from albireo_sep import SepBackground, SepFinder
 
 CASES = [
     case
-    for stage in (Mesh(), Mesh(box=32, thin=False), SepFinder(), SepFinder(filter_fwhm=3.0, deblend_contrast=1.0))
+    for stage in (
+        SepBackground(),
+        SepBackground(box=32, thin=False),
+        SepFinder(),
+        SepFinder(filter_fwhm=3.0, deblend_contrast=1.0),
+    )
     for case in conformance.cases(stage)
 ]
 

@@ -5,7 +5,7 @@ import pytest
 import sep
 
 from albireo import Background, Flag, FrameError, image
-from albireo_sep import Mesh, SepFinder
+from albireo_sep import SepBackground, SepFinder
 
 SIGMA_PER_FWHM = 1.0 / np.sqrt(8.0 * np.log(2.0))
 
@@ -51,7 +51,7 @@ def field(
 
 def find(pixels, flags=None, **options):
     picture = image(pixels, "electron", flags=np.zeros(pixels.shape, np.uint16) if flags is None else flags)
-    return SepFinder(**options).find(picture, Mesh().estimate(picture))
+    return SepFinder(**options).find(picture, SepBackground().estimate(picture))
 
 
 def matched(found, positions):
@@ -64,7 +64,7 @@ def matched(found, positions):
 @pytest.mark.parametrize("thin", [False, True])
 def test_level_and_noise_of_a_flat_sky_are_found_among_stars(thin):
     pixels, _ = field(3.0, np.full(60, 20000.0), sky=100.0, read_noise=0.0)
-    background = Mesh(box=64, thin=thin).estimate(image(pixels, "electron"))
+    background = SepBackground(box=64, thin=thin).estimate(image(pixels, "electron"))
     # 1024 pixels a box at least, 36 boxes: 10 / sqrt(36 * 1024) = 0.05; the stars' wings may add a few tenths.
     assert background.median == pytest.approx(100.0, abs=0.7)
     assert background.median_rms == pytest.approx(10.0, abs=0.5)
@@ -80,7 +80,7 @@ def test_a_slope_of_the_sky_is_followed_to_every_pixel(shape):
     y, x = np.mgrid[: shape[0], : shape[1]]
     truth = 200.0 + 0.1 * x + 0.05 * y
     pixels = truth + np.random.default_rng(2).normal(0, 4.0, shape)
-    level = Mesh(box=48).estimate(image(pixels, "electron")).level
+    level = SepBackground(box=48).estimate(image(pixels, "electron")).level
     assert level.shape == shape
     # A box of 24 x 24 samples tells its level to 9 % of the noise of a pixel (0.36), the median of nine to 0.15.
     inner = np.s_[48:-48, 48:-48]
@@ -92,7 +92,7 @@ def test_a_slope_of_the_sky_is_followed_to_every_pixel(shape):
 
 def test_thinned_map_lies_midway_between_its_samples():
     pixels = np.random.default_rng(2).normal(100.0, 10.0, (256, 256)) + np.arange(256)
-    level = Mesh(box=32).estimate(image(pixels, "electron")).level
+    level = SepBackground(box=32).estimate(image(pixels, "electron")).level
     assert level[:, 1:-1:2] == pytest.approx((level[:, :-2:2] + level[:, 2::2]) / 2, abs=1e-3)
     assert level[1:-1:2] == pytest.approx((level[:-2:2] + level[2::2]) / 2, abs=1e-3)
 
@@ -103,7 +103,7 @@ def test_masked_and_nan_pixels_do_not_take_part_in_the_background():
     pixels[::3, ::2] = 60000.0
     flags[::3, ::2] = Flag.HOT
     pixels[100:120] = np.nan
-    background = Mesh(box=32).estimate(image(pixels, "electron", flags=flags))
+    background = SepBackground(box=32).estimate(image(pixels, "electron", flags=flags))
     assert background.median == pytest.approx(50.0, abs=0.3)
     assert np.isfinite(background.level).all()
     assert np.isfinite(background.rms).all()
@@ -111,13 +111,13 @@ def test_masked_and_nan_pixels_do_not_take_part_in_the_background():
 
 def test_a_box_larger_than_the_image_is_cut_to_it():
     pixels = np.random.default_rng(3).normal(50.0, 3.0, (40, 30)).astype(np.float32)
-    assert Mesh(box=512).estimate(image(pixels, "electron")).median == pytest.approx(50.0, abs=0.5)
+    assert SepBackground(box=512).estimate(image(pixels, "electron")).median == pytest.approx(50.0, abs=0.5)
 
 
 def test_a_frame_without_usable_pixels_has_no_background():
     picture = image(np.zeros((64, 64)), flags=np.full((64, 64), Flag.NO_DATA, np.uint16))
     with pytest.raises(FrameError) as caught:
-        Mesh().estimate(picture)
+        SepBackground().estimate(picture)
     assert str(caught.value) == (
         "no sky can be estimated: 0 usable pixels of 1024 looked at, at least 100 are needed; "
         "the others are masked or not numbers"
@@ -126,7 +126,7 @@ def test_a_frame_without_usable_pixels_has_no_background():
 
 def test_big_endian_pixels_from_a_file_are_understood():
     pixels = np.random.default_rng(3).normal(50.0, 3.0, (64, 64))
-    assert Mesh().estimate(image(pixels.astype(">f4"), "electron")).median == pytest.approx(50.0, abs=0.5)
+    assert SepBackground().estimate(image(pixels.astype(">f4"), "electron")).median == pytest.approx(50.0, abs=0.5)
 
 
 @pytest.mark.parametrize("fwhm", [2.0, 2.7, 4.0, 6.0])
@@ -296,7 +296,7 @@ def test_two_runs_agree_and_the_image_is_left_alone():
     flags = np.zeros(pixels.shape, np.uint16)
     picture = image(pixels, "electron", flags=flags)
     copies = pixels.copy(), flags.copy()
-    background = Mesh().estimate(picture)
+    background = SepBackground().estimate(picture)
     first, second = (SepFinder().find(picture, background) for _ in range(2))
     assert all(
         np.array_equal(column, second.columns()[name], equal_nan=True) for name, column in first.columns().items()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from albireo import BackgroundEstimator, Finder, hookimpl
+from albireo_sep.background import SepBackground
 from albireo_sep.finder import SepFinder
-from albireo_sep.mesh import Mesh
 
-__all__ = ["Mesh", "SepFinder"]
+__all__ = ["SepBackground", "SepFinder"]
 
 
 @hookimpl
 def backgrounds() -> Iterator[type[BackgroundEstimator]]:
-    """Offer the mesh background."""
-    yield Mesh
+    """Offer the background."""
+    yield SepBackground
 
 
 @hookimpl

@@ -28,7 +28,7 @@ MIN_THINNED_BOX = 32
 """Boxes at least this wide are sampled at every second row and column: 256 pixels or more are left in each."""
 
 
-class Mesh(BackgroundEstimator, name="mesh"):
+class SepBackground(BackgroundEstimator, name="sep"):
     """Sky level and noise in boxes, smoothed by a median and joined by a spline.
 
     Masked and non-finite pixels do not take part; a box without usable pixels takes the value of its neighbours.
@@ -40,7 +40,7 @@ class Mesh(BackgroundEstimator, name="mesh"):
     >>> import numpy as np
     >>> from albireo import image
     >>> sky = np.random.default_rng(1).normal(100.0, 10.0, (256, 256))
-    >>> background = Mesh(box=64).estimate(image(sky, "electron"))
+    >>> background = SepBackground(box=64).estimate(image(sky, "electron"))
     >>> abs(background.median - 100.0) < 1.0, abs(background.median_rms - 10.0) < 0.5
     (True, True)
     """

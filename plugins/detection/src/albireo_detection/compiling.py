@@ -1,0 +1,43 @@
+"""How kernels are compiled: they release the global lock, and are kept in a cache on disk.
+
+A module of kernels compiles its functions when it is imported, or loads them from the cache. It is imported inside the
+methods of a stage, so that a recipe can be checked without numba.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+__all__ = ["compiled", "part", "reordered"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(signature: str) -> Callable[[Function], Function]:
+    """Compile for these types, with the cache on disk, or without it where no folder can be written."""
+
+    def decorate(function: Function) -> Function:
+        # With numpy's rules for division; else every divisor would be tested for zero, one by one.
+        try:
+            made: Any = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
+        except (RuntimeError, OSError):
+            made = numba.njit(signature, nogil=True, error_model="numpy")(function)
+        return cast(Function, made)
+
+    return decorate
+
+
+def part(function: Function) -> Function:
+    """Make a function that is compiled with the one that calls it."""
+    return cast(Function, numba.njit(function, error_model="numpy"))
+
+
+def reordered(function: Function) -> Function:
+    """Make a part whose sums may be taken in any order, so that they become vector instructions.
+
+    Values that are not numbers keep their meaning. Counts are best kept in float32, exact up to 2**24.
+    """
+    return cast(Function, numba.njit(function, fastmath={"reassoc", "nsz", "contract"}, error_model="numpy"))
