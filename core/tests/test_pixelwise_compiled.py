@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import albireo.pixelwise
 from albireo import Amplifier, Frame, Section, Terms, apply_terms, engine, flags_of, image, read_pixels, variance_of
-from albireo.engine.memory import KEPT, _free, empty
+from albireo.engine.memory import KEPT, _free, empty_plane
 
 pytest.importorskip("numba")
 from albireo.engine import kernels
@@ -215,24 +215,24 @@ def test_without_numba_numpy_does_everything():
 
 def test_memory_is_used_again_when_nobody_holds_it():
     shape = 1000, 1000
-    first = empty(shape, np.float32)
+    first = empty_plane(shape, np.float32)
     address = first.ctypes.data
     view = first[10:, ::2]
     view[...] = 3.0
     del first
-    assert empty(shape, np.float32).ctypes.data != address
+    assert empty_plane(shape, np.float32).ctypes.data != address
     assert (view == 3.0).all()
     del view
     gc.collect()
-    assert address in [plane.ctypes.data for plane in [empty(shape, np.float32) for _ in range(3)]]
+    assert address in [plane.ctypes.data for plane in [empty_plane(shape, np.float32) for _ in range(3)]]
 
 
 def test_what_is_kept_has_an_end():
-    planes = [empty((1 << 21,), np.uint8) for _ in range(KEPT // (1 << 21) + 5)]
+    planes = [empty_plane((1 << 21,), np.uint8) for _ in range(KEPT // (1 << 21) + 5)]
     assert not any(np.shares_memory(one, other) for one, other in pairwise(planes))
     del planes
     gc.collect()
     assert sum(memory.size for memory in _free) <= KEPT
-    others = [empty((1 << 20,), np.uint8) for _ in range(len(_free))]  # another size: the old ones make room
+    others = [empty_plane((1 << 20,), np.uint8) for _ in range(len(_free))]  # another size: the old ones make room
     assert not _free
     assert len(others) > 1

@@ -18,7 +18,7 @@ import numpy as np
 from astropy.io import fits
 
 from albireo.engine import compiled
-from albireo.engine.memory import empty
+from albireo.engine.memory import empty_plane
 from albireo.frames import Frame, FrameError, Section, Tile
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _opened(path: str | Path) -> fits.HDUList:
 
 
 def _scaled(stored: NDArray[Any], layout: _Layout) -> NDArray[np.float32]:
-    pixels: NDArray[np.float32] = empty(stored.shape, np.float32)
+    pixels: NDArray[np.float32] = empty_plane(stored.shape, np.float32)
     if layout.scale == 1.0:
         plain = stored.ndim == 2 and stored.dtype == ">i2" and stored.strides[1] == 2
         if plain and layout.blank is None and (kernels := compiled(stored.size)):

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from albireo.engine import run_steps
-from albireo.engine.memory import empty
+from albireo.engine.memory import empty_plane
 from albireo.engine.steps import Canvas, Op, Step
 from albireo.frames import Amplifier, Frame, FrameError, Section
 from albireo.images import MASKED, Flag, flags_of, image, noise_model, variance_of
@@ -197,10 +197,10 @@ def apply_terms(picture: CCDData, frame: Frame, terms: Sequence[Terms], *, last:
         data=data,
         flags=flags,
         variance=variance,
-        out=empty(data.shape, np.float32),
-        out_flags=empty(data.shape, np.uint16),
-        out_mask=empty(data.shape, np.bool_),
-        out_variance=empty(data.shape, np.float32) if noisy else None,
+        out=empty_plane(data.shape, np.float32),
+        out_flags=empty_plane(data.shape, np.uint16),
+        out_mask=empty_plane(data.shape, np.bool_),
+        out_variance=empty_plane(data.shape, np.float32) if noisy else None,
         no_data=int(Flag.NO_DATA),
         masked=int(MASKED),
     )

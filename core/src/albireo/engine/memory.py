@@ -17,19 +17,19 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["empty"]
+__all__ = ["empty_plane"]
 
 WORTHWHILE = 1 << 20
 """Bytes of the smallest array that is kept; the memory of smaller ones does not go back to the system at once."""
 
-KEPT = 160 << 20
-"""Bytes that are kept at most: the planes of an image of 3072 x 3080 pixels, raw and corrected."""
+KEPT = 240 << 20
+"""Bytes that are kept at most: the planes of an image of 3072 x 3080 pixels, raw and corrected, and its background."""
 
 # Finalizers may run at any moment and in any thread: only operations that cannot be interrupted touch this.
 _free: deque[NDArray[np.uint8]] = deque()
 
 
-def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+def empty_plane(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Make an array like `numpy.empty`, of memory that was used before if there is some of this size."""
     size = prod(shape) * np.dtype(dtype).itemsize
     if size < WORTHWHILE:

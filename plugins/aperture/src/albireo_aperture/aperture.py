@@ -1,12 +1,13 @@
-"""The photometer: sums in circles on stamps around the stars, less the sky, with errors."""
+"""The photometer `aperture`: sums in circles or ellipses around the stars, less the sky, with errors."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat
 
-from albireo import FrameError, Photometer
+from albireo import FrameError
+from albireo_aperture.base import Needs, StarPhotometer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,37 +15,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from albireo import PSF, Background, Sources
-
-CHUNK = 512
-"""Stars measured at a time: their stamps and rings take some tens of MB at usual radii."""
-
-ANNULUS = {"pixel": (10.0, 20.0), "fwhm": (3.0, 5.0)}
-"""Ring for the sky where the recipe names none."""
-
-FAR = -1e6
-"""Position in pixels for a source without one: beyond the edge of any image."""
+    from albireo_aperture.correction import Light
+    from albireo_aperture.planes import Planes
 
 LEAST_AREA = 0.5
 """A smaller share of the aperture than this says too little of the rest."""
 
-
-class _Needs:
-    """What a photometer needs: more with some options than by default."""
-
-    def __get__(self, stage: Aperture | None, owner: type) -> frozenset[str]:
-        terms = {"pedestal", "electron"}
-        if stage is not None and stage.sky == "background":
-            terms.add("background")
-        if stage is not None and stage.unit == "fwhm":
-            terms.add("psf")
-        return frozenset(terms)
+LONGEST = 10.0
+"""Axis ratio of an aperture at most: a source that seems longer is a trail or noise."""
 
 
-class Aperture(Photometer, name="aperture"):
-    """Sum in one or more circles around each star, above the sky in a ring or the background map.
+class Aperture(StarPhotometer, name="aperture"):
+    """Sum in one or more circles or ellipses around each star, above the sky in a ring or the background map.
 
-    The overlap of circle and pixels is exact. The error has three parts, each counted once: the variance of the pixels
-    (counting noise of star and sky, read noise, calibration), and for a ring the error of its level times the area::
+    The overlap of aperture and pixels is exact. The error has three parts, each counted once: the variance of the
+    pixels (counting noise of star and sky, read noise, calibration), and for a ring the error of its level times the
+    area::
 
         flux_err**2 = sum(share**2 * variance) + (area * sky_err)**2
 
@@ -60,7 +46,13 @@ class Aperture(Photometer, name="aperture"):
     ====================================  ==============================================================================
 
     In the ring, all masked pixels and those beyond the image are ignored; fewer than 20 others make the value NaN with
-    `Flag.FAILED`. The flags of a value are all flags of the pixels its circle touches.
+    `Flag.FAILED`. The flags of a value are all flags of the pixels its aperture touches.
+
+    An ellipse has the area of the circle of its radius, and its ring has the same axis ratio and angle.
+
+    With ``correction`` all fluxes and errors of an aperture are multiplied by one factor, which the columns
+    ``correction`` and ``correction_err`` give. Its error is not in ``flux_err``: it is common to all stars of a frame,
+    and falls out of a differential light curve.
 
     Examples
     --------
@@ -73,53 +65,36 @@ class Aperture(Photometer, name="aperture"):
     ([9000.0, 9000.0], [4.0, 5.0])
     """
 
-    needs: ClassVar[frozenset[str]] = _Needs()  # type: ignore[assignment]
+    needs: ClassVar[frozenset[str]] = Needs()  # type: ignore[assignment]
     citations: ClassVar[tuple[str, ...]] = ("Howell, S. B. 2006, Handbook of CCD Astronomy, 2nd ed., chapter 5",)
 
     radius: PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = Field(
-        4.0, description="Radius of the circle, or a list of several.", json_schema_extra={"unit": "pixel or FWHM"}
-    )
-    unit: Literal["pixel", "fwhm"] = Field(
-        "pixel", description="Unit of radius and annulus: pixel, or the width of a star in each image."
-    )
-    sky: Literal["annulus", "background"] = Field(
-        "annulus", description="Where the sky comes from: a ring around each star, or the background map."
-    )
-    annulus: tuple[PositiveFloat, PositiveFloat] | None = Field(
-        None,
-        description="Inner and outer radius of the ring, outside all circles; none for 10 and 20 pixels, or 3 and 5 "
-        "FWHM.",
+        4.0,
+        description="Radius of the circle, or a list of several; of an ellipse the geometric mean of its semi-axes.",
         json_schema_extra={"unit": "pixel or FWHM"},
     )
-    statistic: Literal["mean", "median"] = Field(
-        "mean", description="Level of the ring after clipping. The mean has the smaller error, also on coarse counts."
+    shape: Literal["circle", "ellipse"] = Field("circle", description="Shape of apertures and rings.")
+    ellipse: Literal["psf", "source"] | tuple[Annotated[float, Field(ge=1, le=LONGEST)], float] = Field(
+        "psf",
+        description="Axis ratio and angle of ellipses: those of a star in each image, of each source in the "
+        "catalogue, or given as two numbers, major over minor axis and degrees from x counter-clockwise.",
     )
-    clip: float = Field(
-        3.0, ge=1, description="Pixels of the ring further from its median are left out, in standard deviations."
-    )
-
-    @model_validator(mode="after")
-    def _ring_outside(self) -> Aperture:
-        inner, outer = self._ring
-        if inner >= outer:
-            raise ValueError(f"annulus [{inner:g}, {outer:g}]: the inner radius must be below the outer one")
-        if self.sky == "annulus" and inner < max(self._radii):
-            raise ValueError(
-                f"the annulus begins at {inner:g} {self.unit}, inside the circle of radius {max(self._radii):g}; "
-                'give an annulus outside it, or sky = "background"'
-            )
-        return self
 
     @property
     def _radii(self) -> tuple[float, ...]:
         return self.radius if isinstance(self.radius, tuple) else (self.radius,)
 
     @property
-    def _ring(self) -> tuple[float, float]:
-        return self.annulus or ANNULUS[self.unit]
+    def _largest_radius(self) -> float:
+        return max(self._radii)
+
+    @property
+    def wants_psf(self) -> bool:
+        """Whether the options ask for the shape of a star in each image."""
+        return super().wants_psf or (self.shape == "ellipse" and self.ellipse == "psf")
 
     def measure(self, image: CCDData, sources: Sources, sky: Background | None, psf: PSF | None) -> dict[str, Any]:
-        """Measure all sources in all circles.
+        """Measure all sources in all apertures.
 
         Parameters
         ----------
@@ -130,118 +105,128 @@ class Aperture(Photometer, name="aperture"):
         sky : Background or None
             Used with ``sky = "background"``.
         psf : PSF or None
-            Used with ``unit = "fwhm"``.
+            Used with ``unit = "fwhm"``, for ellipses of its shape, and to find centres.
 
         Returns
         -------
         dict of ndarray
-            One row for each source and circle, circles of a source together: ``id``, ``flux`` and ``flux_err`` (unit of
-            the image), ``aperture`` (pixels), ``sky`` and ``sky_err`` (unit of the image per pixel), ``area`` (pixels
-            summed, without masked ones), ``flags``.
+            One row for each source and aperture, those of a source together: ``id``, ``flux`` and ``flux_err`` (unit of
+            the image), ``aperture`` (radius in pixels), ``sky`` and ``sky_err`` (unit of the image per pixel), ``area``
+            (pixels summed, without masked ones, times the square of a correction), ``flags``; ``x``, ``y``, ``x_err``
+            and ``y_err`` (pixels) where stars were centred; ``correction`` and ``correction_err`` where there is one.
 
         Raises
         ------
         FrameError
-            If the image has no variance, or lacks the FWHM or the background map that the options ask for.
+            If the image has no variance, lacks the FWHM or the background map that the options ask for, or has no star
+            to tell the correction from.
         """
         import numpy as np
 
-        from albireo import flags_of, variance_of
+        from albireo import Flag
+        from albireo_aperture.planes import Planes
 
-        variance = variance_of(image)
-        if variance is None:
-            raise FrameError(
-                "the image has no variance, so that fluxes would have no errors; "
-                "gain and read noise must be known: give them under [instrument]"
-            )
-        if self.sky == "background" and sky is None:
-            raise FrameError('sky = "background" needs the map of a [background] stage, and there is none')
-        if self.unit == "fwhm" and (psf is None or not psf.fwhm > 0):
-            raise FrameError("no star was good enough to tell the FWHM that the aperture is given in")
-        scale = psf.fwhm if self.unit == "fwhm" and psf is not None else 1.0
-        radii = [scale * radius for radius in self._radii]
-        ring = (scale * self._ring[0], scale * self._ring[1])
-        level = sky.level if self.sky == "background" and sky is not None else None
-        planes = image.data, variance, flags_of(image)
-        parts = [
-            self._measure(*planes, level, sources.x[i : i + CHUNK], sources.y[i : i + CHUNK], radii, ring)
-            for i in range(0, max(1, len(sources)), CHUNK)
-        ]
-        columns = {name: np.concatenate([part[name] for part in parts]).ravel() for name in parts[0]}
-        return {"id": np.repeat(sources.id, len(radii)), "aperture": np.tile(radii, len(sources)), **columns}
+        background = self._map(sky)
+        planes = Planes.of(image, background)
+        scale = self._pixels_per_unit(psf)
+        elongation, theta = self._ellipses(sources, psf)
+        around = self._sky(planes, background, sources, scale, elongation, theta)
+        places = self._places(planes, around, sources, scale, psf)
 
-    def _measure(
-        self,
-        data: NDArray[np.float32],
-        variance: NDArray[np.float32],
-        flags: NDArray[np.uint16],
-        level: NDArray[np.float32] | None,
-        x: NDArray[np.float64],
-        y: NDArray[np.float64],
-        radii: list[float],
-        ring: tuple[float, float],
-    ) -> dict[str, NDArray[Any]]:
-        """Measure some sources; columns of shape (n, radii)."""
+        radii = scale * np.array(self._radii)
+        corrected = self.correction != "none"
+        every = np.append(radii, scale * float(self.correction)) if corrected else radii
+        light, seen, flags, inside = self._sums(planes, around.level, places.x, places.y, every, elongation, theta)
+        full = np.pi * every**2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            whole = full / seen
+            flux, squared = light[0] * whole, light[1] * whole**2
+            noise = np.sqrt(squared + (full * around.error[:, None]) ** 2)
+        good = inside & (seen >= LEAST_AREA * full) & np.isfinite(flux) & np.isfinite(noise)
+        flags[~inside] |= np.uint16(Flag.EDGE)
+        flags[~good] |= np.uint16(Flag.FAILED)
+        flux[~good] = noise[~good] = np.nan
+        seen[~inside] = np.nan
+
+        shape = (len(sources), len(radii))
+        columns: dict[str, Any] = {}
+        if corrected and len(sources):
+            measured = [_light(flux[:, k], squared[:, k], light[2, :, k], full[k]) for k in range(len(every))]
+            factor, error = self._growth(places.x, places.y, measured, around.error, flags[:, -1] == 0, every[-1])
+            flux, noise, seen = flux[:, :-1] * factor, noise[:, :-1] * factor, seen[:, :-1] * factor**2
+            columns = {"correction": np.broadcast_to(factor, shape), "correction_err": np.broadcast_to(error, shape)}
+        kept = slice(None, len(radii))
+        columns |= {"flux": flux[:, kept], "flux_err": noise[:, kept], "area": seen[:, kept]}
+        columns["flags"] = flags[:, kept] | places.flags[:, None]
+        columns["aperture"] = np.broadcast_to(radii, shape)
+        of_stars = {"id": sources.id, "sky": around.level, "sky_err": around.error, **places.columns}
+        columns |= {name: np.broadcast_to(values[:, None], shape) for name, values in of_stars.items()}
+        return {name: column.ravel() for name, column in columns.items()}
+
+    def _ellipses(self, sources: Sources, psf: PSF | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Axis ratio and position angle (radians) of the apertures of each source; one and zero for circles."""
         import numpy as np
 
-        from albireo import MASKED, Flag
-        from albireo_aperture.overlap import circle_overlap
-        from albireo_aperture.sky import clipped_sky, ring_pixels
+        n = len(sources)
+        if self.shape == "circle":
+            return np.ones(n), np.zeros(n)
+        if self.ellipse == "source":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                elongation = np.clip(sources.a / sources.b, 1.0, LONGEST)
+            known = np.isfinite(elongation) & np.isfinite(sources.theta)
+            return np.where(known, elongation, 1.0), np.where(known, sources.theta, 0.0)
+        if self.ellipse == "psf":
+            if psf is None or not psf.elongation >= 1:
+                raise FrameError("no star was good enough to tell the shape that the aperture is to have")
+            return np.full(n, min(psf.elongation, LONGEST)), np.full(n, psf.theta)
+        ratio, degrees = self.ellipse
+        return np.full(n, ratio), np.full(n, np.deg2rad(degrees))
 
-        ny, nx = data.shape
-        # Far outside is as good as nowhere, and keeps the integers small.
-        x, y = (np.clip(np.nan_to_num(v, nan=FAR, posinf=FAR, neginf=FAR), FAR, -FAR) for v in (x, y))
-        column, row = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)
-        reach = int(np.ceil(max(radii))) + 1
-        grid = np.arange(-reach, reach + 1)
-        # Pixels beyond the image stand for others here; circles that touch them fail.
-        at = np.clip(row[:, None] + grid, 0, ny - 1)[:, :, None], np.clip(column[:, None] + grid, 0, nx - 1)[:, None, :]
-        light, noise, bits = data[at].astype(np.float64), variance[at].astype(np.float64), flags[at]
-        hidden = (bits & np.uint16(MASKED & ~(Flag.SATURATED | Flag.BLEED))) != 0
-        lost = ~(np.isfinite(light) & np.isfinite(noise) | hidden)
-        bits[lost] |= np.uint16(Flag.NO_DATA)
-        hidden |= lost
-        flagged = bool(bits.any())
+    def _sums(
+        self,
+        planes: Planes,
+        level: NDArray[np.float64],
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        radii: NDArray[np.float64],
+        elongation: NDArray[np.float64],
+        theta: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint16], NDArray[np.bool_]]:
+        """Sum: light, variance and shares times variance (3, n, k); area, flags, whether in the image (n, k)."""
+        import numpy as np
 
-        if level is None:
-            pixels, usable = ring_pixels(data, flags, x, y, ring)
-            sky, sky_err = clipped_sky(pixels, usable, self.clip, self.statistic)
-            light -= sky[:, None, None]
-        else:
-            map_there = level[at].astype(np.float64)
-            sky, sky_err = map_there[:, reach, reach], np.zeros(len(x))
-            light -= map_there
-        light[hidden], noise[hidden] = 0.0, 0.0
+        from albireo_aperture.kernels import aperture_sums
+        from albireo_aperture.planes import HIDDEN
 
         shape = (len(x), len(radii))
-        flux, flux_err, area = (np.full(shape, np.nan) for _ in range(3))
-        flags_out = np.zeros(shape, dtype=np.uint16)
-        for k, radius in enumerate(radii):
-            near = int(np.ceil(radius)) + 1
-            middle = slice(reach - near, reach + near + 1)
-            share = circle_overlap(x - column, y - row, radius, near)
-            full = np.pi * radius**2
-            inside = (x - radius >= -0.5) & (y - radius >= -0.5) & (x + radius <= nx - 0.5) & (y + radius <= ny - 0.5)
-            total = _dot(share, light[:, middle, middle])
-            squared = _dot(share**2, noise[:, middle, middle])
-            seen = np.full(len(x), full)
-            if flagged:
-                seen -= _dot(share, hidden[:, middle, middle])
-                touched = np.where(share > 0, bits[:, middle, middle], np.uint16(0))
-                flags_out[:, k] = np.bitwise_or.reduce(touched.reshape(len(x), -1), axis=1)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                value = total * full / seen
-                squared = squared * (full / seen) ** 2 + (full * sky_err) ** 2
-            good = inside & (seen >= LEAST_AREA * full) & np.isfinite(value) & np.isfinite(squared)
-            flux[good, k], flux_err[good, k], area[inside, k] = value[good], np.sqrt(squared[good]), seen[inside]
-            flags_out[~inside, k] |= np.uint16(Flag.EDGE)
-            flags_out[~good, k] |= np.uint16(Flag.FAILED)
-        sky, sky_err = (np.broadcast_to(values[:, None], shape) for values in (sky, sky_err))
-        return {"flux": flux, "flux_err": flux_err, "sky": sky, "sky_err": sky_err, "area": area, "flags": flags_out}
+        sums, touched, inside = np.empty((4, *shape)), np.empty(shape, dtype=np.uint16), np.empty(shape, dtype=np.bool_)
+        of_stars = level, x, y, radii, elongation, theta
+        aperture_sums(*planes.arguments(HIDDEN), *of_stars, sums, touched, inside)
+        return sums[:3], sums[3], touched, inside
+
+    def _growth(
+        self,
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        measured: list[Light],
+        sky_err: NDArray[np.float64],
+        clean: NDArray[np.bool_],
+        radius: float,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Factor of each aperture to the last, large one, and its error."""
+        import numpy as np
+
+        from albireo_aperture.correction import bright_and_alone, growth
+
+        *small, large = measured
+        stars = bright_and_alone(x, y, large, sky_err, clean, radius)
+        factors = np.array([growth(light, large, sky_err, stars) for light in small])
+        return factors[:, 0], factors[:, 1]
 
 
-def _dot(share: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.float64]:
-    """Sum of the products over each stamp."""
-    n, rows, columns = share.shape
-    total: NDArray[np.float64] = share.reshape(n, 1, rows * columns) @ values.reshape(n, rows * columns, 1)
-    return total[:, 0, 0]
+def _light(flux: NDArray[np.float64], squared: NDArray[np.float64], crossed: NDArray[np.float64], area: float) -> Light:
+    import numpy as np
+
+    from albireo_aperture.correction import Light
+
+    return Light(flux, squared, crossed, np.full(len(flux), area))

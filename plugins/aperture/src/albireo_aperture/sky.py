@@ -1,11 +1,11 @@
-"""The sky around each star: a clipped statistic of the pixels in a ring.
+"""The sky around each star: a clipped statistic of the pixels in a ring, or the map of the background.
 
-Rows are sorted once; after that any clip is a pair of positions, and its median, mean and width follow from the
-sorted values and their running sums. All stars are clipped together.
+Rows of pixels are sorted once by numpy; after that any clip is a pair of places.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,122 +15,86 @@ from albireo import MASKED
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MIN_PIXELS = 20
-"""Fewer pixels than this make no sky."""
+    from albireo import Background
+    from albireo_aperture.planes import Planes
 
-ROUNDS = 10
-"""Rounds of clipping; four are usual."""
+ROOM = 1 << 22
+"""Bytes for the pixels of rings at a time."""
 
-LOWER_SIGMA = 0.1587
-"""Share of a normal distribution below one standard deviation under its median."""
+STATISTICS = ("mean", "median", "mode")
+"""In the order of the numbers of `albireo_aperture.ring_kernels`."""
 
 
-def ring_pixels(
-    data: NDArray[np.float32],
-    flags: NDArray[np.uint16],
+@dataclass(frozen=True, eq=False)
+class Sky:
+    """The sky of each star.
+
+    Attributes
+    ----------
+    level, error : ndarray of float64, shape (n,)
+        In one pixel; NaN where the ring has fewer than 20 pixels that count. The error is zero for a map.
+    rms : ndarray of float64, shape (n,)
+        Standard deviation of the sky in one pixel.
+    """
+
+    level: NDArray[np.float64]
+    error: NDArray[np.float64]
+    rms: NDArray[np.float64]
+
+
+def sky_of_rings(
+    planes: Planes,
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     ring: tuple[float, float],
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Take the pixels whose centres lie in a ring around each star.
+    elongation: NDArray[np.float64],
+    theta: NDArray[np.float64],
+    *,
+    clip: float,
+    statistic: Literal["mean", "median", "mode"],
+) -> Sky:
+    """Measure the sky in a ring around each star.
 
     Parameters
     ----------
-    data, flags : ndarray, shape (ny, nx)
+    planes : Planes
+        Masked pixels and those beyond the image take no part.
     x, y : ndarray, shape (n,)
         Centres in pixels.
     ring : (float, float)
-        Inner and outer radius in pixels.
-
-    Returns
-    -------
-    values : ndarray of float32, shape (n, m)
-    usable : ndarray of bool, shape (n, m)
-        False for pixels that are masked, not finite, or beyond the image or the ring.
-    """
-    ny, nx = data.shape
-    reach = int(np.ceil(ring[1])) + 1
-    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    distance = np.hypot(dx, dy)
-    # A centre is up to 0.71 pixel from the pixel it is rounded to.
-    near = (distance > ring[0] - 0.71) & (distance < ring[1] + 0.71)
-    dy, dx = dy[near], dx[near]
-    column, row = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)
-    rows, columns = row[:, None] + dy, column[:, None] + dx
-    usable = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx)
-    squared = (dx - (x - column)[:, None]) ** 2 + (dy - (y - row)[:, None]) ** 2
-    usable &= (squared >= ring[0] ** 2) & (squared <= ring[1] ** 2)
-    at = np.clip(rows, 0, ny - 1), np.clip(columns, 0, nx - 1)
-    values = data[at]
-    usable &= ((flags[at] & np.uint16(MASKED)) == 0) & np.isfinite(values)
-    return values, usable
-
-
-def clipped_sky(
-    values: NDArray[np.float32], usable: NDArray[np.bool_], clip: float, statistic: Literal["mean", "median"]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Level of the sky and its error, row by row.
-
-    The first clip takes its width from the lower side of the distribution, which neighbouring stars do not widen; the
-    following ones take the standard deviation of what is left.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (n, m)
-    usable : ndarray of bool, same shape
-        Values that take part; they must be finite.
+        Inner and outer radius in pixels; of an ellipse the geometric means of the semi-axes.
+    elongation, theta : ndarray, shape (n,)
+        Axis ratio of the ring, one for a circle, and its position angle in radians.
     clip : float
-        Half-width of what is kept about the median, in standard deviations.
+        Pixels further from the median are left out, in standard deviations.
     statistic : str
-        ``mean`` or ``median`` of what is kept.
-
-    Returns
-    -------
-    level, error : ndarray, shape (n,)
-        NaN where fewer than 20 values are usable. The error is ``std / sqrt(kept)``, times ``sqrt(pi / 2)`` for a
-        median.
+        ``mean``, ``median`` or ``mode`` of what is kept.
     """
-    level, error = np.full(len(values), np.nan), np.full(len(values), np.nan)
-    count = np.count_nonzero(usable, axis=1)
-    enough = count >= MIN_PIXELS
-    if not enough.any():
-        return level, error
-    values, usable, high = values[enough], usable[enough], count[enough]
-    rows, low = np.arange(len(values)), np.zeros_like(high)
-    ordered = np.sort(np.where(usable, values, np.float32(np.inf)), axis=1)
+    from albireo_aperture import ring_kernels
 
-    def median() -> NDArray[np.float64]:
-        return 0.5 * (ordered[rows, (low + high - 1) // 2].astype(np.float64) + ordered[rows, (low + high) // 2])
+    inner, outer = ring
+    # Centres of pixels in an ellipse: its area, give or take those within 0.71 pixel of its edge.
+    stretch = float(np.sqrt(elongation.max(initial=1.0)))
+    most = int(np.pi * (outer**2 - inner**2 + 0.75 * (outer + inner) * (stretch + 1.0 / stretch))) + 32
+    step = max(1, ROOM // (4 * most))
+    sky = np.empty((3, len(x)))
+    for start in range(0, len(x), step):
+        part = slice(start, start + step)
+        values = np.empty((len(x[part]), most), dtype=np.float32)
+        count = np.empty(len(values), dtype=np.int64)
+        of_stars = x[part], y[part], inner, outer, elongation[part], theta[part]
+        ring_kernels.ring_values(planes.data, planes.flags, np.uint16(MASKED), *of_stars, values, count)
+        values.sort(axis=1)
+        ring_kernels.clipped_levels(values, count, clip, STATISTICS.index(statistic), sky[:, part])
+    return Sky(*sky)
 
-    # Sums of squares about a number near the mean keep their digits.
-    origin = median()
-    offset = ordered - origin[:, None]
-    offset[~np.isfinite(offset)] = 0.0
-    start = np.zeros((len(values), 1))
-    sums = np.hstack([start, np.cumsum(offset, axis=1)])
-    squares = np.hstack([start, np.cumsum(offset**2, axis=1)])
 
-    def moments() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        kept = high - low
-        mean = (sums[rows, high] - sums[rows, low]) / kept
-        square = (squares[rows, high] - squares[rows, low]) / kept
-        return mean, np.sqrt(np.maximum(square - mean**2, 0.0) * kept / (kept - 1))
-
-    lower_side = origin - ordered[rows, (LOWER_SIGMA * (high - 1)).astype(np.intp)]
-    width = np.where(lower_side > 0, lower_side, moments()[1])
-    for _ in range(ROUNDS):
-        middle = median()[:, None]
-        reach = clip * width[:, None]
-        new_low = np.maximum(low, np.count_nonzero(ordered < middle - reach, axis=1))
-        new_high = np.minimum(high, np.count_nonzero(ordered <= middle + reach, axis=1))
-        if np.array_equal(new_low, low) and np.array_equal(new_high, high):
-            break
-        low, high = new_low, new_high
-        width = moments()[1]
-    mean, deviation = moments()
-    error_of_mean = deviation / np.sqrt(high - low)
-    if statistic == "median":
-        level[enough], error[enough] = median(), error_of_mean * np.sqrt(0.5 * np.pi)
-    else:
-        level[enough], error[enough] = origin + mean, error_of_mean
-    return level, error
+def sky_of_map(background: Background, x: NDArray[np.float64], y: NDArray[np.float64]) -> Sky:
+    """Take the map at the pixel of each star, or the nearest one; its own error is not known, and counts as zero."""
+    ny, nx = background.level.shape
+    column, row = (
+        np.clip(np.rint(np.nan_to_num(v, nan=-1.0, posinf=size, neginf=-1.0)), 0, size - 1).astype(np.intp)
+        for v, size in ((x, nx), (y, ny))
+    )
+    level, rms = background.level[row, column], background.rms[row, column]
+    return Sky(level.astype(np.float64), np.zeros(len(x)), rms.astype(np.float64))

@@ -100,7 +100,7 @@ class Mesh(BackgroundEstimator, name="mesh"):
         """Smooth the mesh and make the maps."""
         import numpy as np
 
-        from albireo import Background
+        from albireo import Background, empty_plane
         from albireo_detection import map_kernels
 
         level, sigma = boxes.level, boxes.sigma
@@ -109,7 +109,7 @@ class Mesh(BackgroundEstimator, name="mesh"):
             smooth_sigma = map_kernels.smooth(sigma, self.filter, False)
             outlier = np.abs(smooth_level - level) >= self.filter_threshold
             level, sigma = np.where(outlier, smooth_level, level), np.where(outlier, smooth_sigma, sigma)
-        planes = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
+        planes = empty_plane(shape, np.float32), empty_plane(shape, np.float32)
         map_kernels.draw(level, planes[0], True)
         map_kernels.draw(sigma, planes[1], False)
         return Background(*planes, median=float(np.median(level)), median_rms=float(np.median(sigma)))
