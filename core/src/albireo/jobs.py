@@ -57,7 +57,10 @@ __all__ = [
     "save_arrays",
 ]
 
-COLUMNS = ("flux", "flux_err", "aperture", "sky", "sky_err", "area", "x", "y", "x_err", "y_err", "flags")
+COLUMNS = (
+    *("flux", "flux_err", "aperture", "sky", "sky_err", "area", "x", "y", "x_err", "y_err"),
+    *("correction", "correction_err", "flags"),
+)
 """What a photometer returns besides ``id``; what it leaves out is NaN (zero for flags)."""
 
 STEPPING_STONES = 150

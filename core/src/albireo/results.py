@@ -209,7 +209,7 @@ class Results:
 
         Columns: frame, target, source, detector, filter, mjd (UTC, middle), bjd_tdb (days; NaN without a position),
         exptime, exposure, x, y, flux, flux_err, rate, rate_err (flux per second), sky, sky_err, method, aperture, area,
-        x_err, y_err, flags, airmass, fwhm.
+        correction, correction_err, x_err, y_err, flags, airmass, fwhm.
         """
         from astropy import units as u
         from astropy.table import Table

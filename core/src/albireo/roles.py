@@ -756,8 +756,9 @@ class Photometer(Stage):
             One row for each source and aperture: ``id``; ``flux`` and ``flux_err`` in the unit of the image;
             ``aperture`` in pixels (NaN if there is none); ``sky`` and ``sky_err`` per pixel; ``area``, the pixels
             summed (of a weighted sum the sum of the squares of its weights); ``x``, ``y``, ``x_err`` and ``y_err``
-            where the method measures the place itself; ``flags``. A source that cannot be measured has NaN and
-            `Flag.FAILED`, and is not left out.
+            where the method measures the place itself; ``correction`` and ``correction_err``, the factor that the flux
+            was multiplied by for light outside the aperture, which all stars of the image have in common; ``flags``. A
+            source that cannot be measured has NaN and `Flag.FAILED`, and is not left out.
         """
 
 

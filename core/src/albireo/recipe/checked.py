@@ -9,6 +9,7 @@ from typing import Any
 
 import tomli_w
 
+from albireo.exposures import unique_name
 from albireo.recipe.tables import (
     CatalogueOptions,
     DataOptions,
@@ -148,6 +149,12 @@ class Recipe:
     def library_folder(self) -> Path | None:
         """Where the library is; None if the recipe has none."""
         return None if self.library is None else (self.folder / Path(self.library.path).expanduser()).resolve()
+
+    @property
+    def method_names(self) -> list[str]:
+        """What tables call each photometer: as the recipe does, with a number where it has several of one kind."""
+        taken: set[str] = set()
+        return [unique_name(photometer.name, taken) for photometer in self.photometers]
 
     @property
     def star_file(self) -> Path | None:

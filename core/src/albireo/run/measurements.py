@@ -82,13 +82,13 @@ def gather(run: RunState, state: FieldState) -> Measurements | None:
         arrays, _ = load_arrays(run.measured[frame.name])
         at = np.searchsorted(sources, arrays["id"])
         x[row, at], y[row, at] = arrays["x"], arrays["y"]
-        for position, photometer in enumerate(run.recipe.photometers):
+        for position, method in enumerate(run.recipe.method_names):
             ids = arrays[f"m{position}_id"]
             slots = _occurrence(ids)
             if len(starts) == position:
                 starts.append(len(methods))
                 for _ in range(int(slots.max(initial=0)) + 1):
-                    methods.append((photometer.name, {c: _empty(c, shape) for c in COLUMNS}))
+                    methods.append((method, {c: _empty(c, shape) for c in COLUMNS}))
             column = np.searchsorted(sources, ids)
             for slot in range(int(slots.max(initial=-1)) + 1):
                 pick = slots == slot
@@ -230,6 +230,8 @@ def write_photometry(run: RunState, measured: Sequence[Measurements]) -> None:
             ("method", texts["method"]),
             ("aperture", ">f8"),
             ("area", ">f8"),
+            ("correction", ">f8"),
+            ("correction_err", ">f8"),
             ("x_err", ">f8"),
             ("y_err", ">f8"),
             ("flags", ">i4"),
