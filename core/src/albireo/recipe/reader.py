@@ -303,6 +303,11 @@ class Reader:
         for later, earlier in chain:
             if later in tables and earlier not in tables:
                 self._problem(f"a recipe with {later} needs a table for {earlier}", (later,))
+        catalogue = tables.get("catalogue")
+        if isinstance(catalogue, dict) and catalogue.get("source") == "stack" and "stacks" not in tables:
+            self._problem(
+                "stars from a stack need a table [[stacks]], which says how to make it", ("catalogue", "source")
+            )
         if "photometry" in tables and "alignment" not in tables:
             self.warnings.append("no [alignment]: stars are measured at the same pixels in every frame")
         if "targets" in tables and "photometry" not in tables:

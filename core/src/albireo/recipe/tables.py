@@ -132,6 +132,13 @@ class CatalogueOptions(Table):
         ge=1,
         description="How many frames of each field to look at for the best reference.",
     )
+    source: Literal["reference", "stack"] = Field(
+        "reference",
+        description=(
+            "Where stars are found: on the reference frame of each field, or on a stack of all its frames, which the "
+            "first [[stacks]] of the recipe makes; every frame is read twice then."
+        ),
+    )
     file: str = Field(
         "",
         description=(

@@ -101,7 +101,7 @@ class _Sky:
         frames = {name: self._frame_of(p) for name, p in {p.frame: p for p in places if p.x is not None}.items()}
         sky_key = key_of(
             "sky",
-            [(state.plan.detector, run.found_key(state.reference)) for state in self.group if state.reference],
+            [(s.plan.detector, run.found_key(s.reference), s.deep_key) for s in self.group if s.reference],
             stage_key(run.recipe.aligner) if len(self.group) > 1 else None,
             run.recipe.catalogue.model_dump(mode="json"),
             [t.model_dump(mode="json") for t in self.targets],
@@ -173,7 +173,9 @@ class _Sky:
         _, numbers = load_arrays(state.reference_product)
         _, header = read_header(state.reference_image, 0)
         shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
-        found = load_sources(state.reference_product)
+        if state.deep_product is not None:
+            _, numbers = load_arrays(state.deep_product)
+        found = load_sources(state.deep_product or state.reference_product)
         view = View(found, numbers["fwhm"], numbers["sky_rms"], shape, Transform.identity())
         return _Eye(state, view, _window(numbers))
 

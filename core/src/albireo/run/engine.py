@@ -168,6 +168,9 @@ def _run(run: RunState) -> RunOutcome:
         build_masters(run)
     with run.timed("references"):
         find_fields(run)
+    if run.recipe.finder is not None:
+        with run.timed("catalogues"):
+            _list_stars(run)
     with run.timed("frames"):
         pending = process_frames(run)
     judge(run)
@@ -181,6 +184,17 @@ def _run(run: RunState) -> RunOutcome:
     log.info("finished: %s", ", ".join(f"{number} {fate}" for fate, number in run.counts().items()))
     reports = [run.out / name for name in note["reports"]]
     return RunOutcome(run.out, run.counts(), run.fates, changed, reports, note["warnings"], note["problems"])
+
+
+def _list_stars(run: RunState) -> None:
+    """Say which stars to measure; this brings the libraries of images and tables."""
+    from albireo.run.catalogue import make_catalogues
+
+    if run.recipe.catalogue.source == "stack":
+        from albireo.run.deep import find_deep_sources
+
+        find_deep_sources(run)
+    make_catalogues(run)
 
 
 def _left_out(night: Ingested, fates: Mapping[str, Fate]) -> list[tuple[Frame, Fate]]:

@@ -19,18 +19,11 @@ log = logging.getLogger("albireo")
 
 
 def find_fields(run: RunState) -> None:
-    """Give every field a reference and a catalogue, as far as its frames allow.
+    """Give every field a reference, as far as its frames allow.
 
     A frame that an earlier run in this folder used stays the reference: frames that are added or taken away could else
     bring forth another, and every frame would have to be aligned anew.
-
-    Raises
-    ------
-    RunError
-        If a target has no place on a reference.
     """
-    from albireo.run.catalogue import make_catalogues  # brings the libraries of images and tables
-
     run.fields = [FieldState(part) for part in run.plan.fields]
     if run.recipe.finder is None:
         return
@@ -48,7 +41,6 @@ def find_fields(run: RunState) -> None:
         failed = set(run.index.failures())
         _draw(run, searches)
         searches = [search for search in searches if search.state.reference is None and search.left]
-    make_catalogues(run)
 
 
 @dataclass(eq=False)

@@ -133,7 +133,7 @@ def stack_frames(run: RunState, state: FieldState, stacker: Stacker, frames: Fra
         If these frames make no stack.
     """
     aligned = [(frame.name, run.frame_task(frame, state).aligned.stem) for frame in frames]
-    key = key_of("stack", stage_key(stacker), stage_key(run.recipe.background), aligned)
+    key = key_of("stack", path.stem, stage_key(stacker), stage_key(run.recipe.background), aligned)
     if not run.index.has(key):
         note = _build(run, state, stacker, FieldFrames(run, state, frames), key, path)
         run.index.save_product(key, path, note)

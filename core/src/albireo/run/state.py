@@ -50,6 +50,9 @@ class FieldState:
         The frame that the others are aligned with; None until one is found.
     reference_product, reference_image : Path or None
         Its sources, and its calibrated image.
+    deep_product : Path or None
+        The sources of a stack of the frames, where the stars are to come from one; in pixels of the reference.
+    deep_key : str
     catalogue_product : Path or None
         The sources to measure.
     catalogue_key : str
@@ -66,6 +69,8 @@ class FieldState:
     reference: Frame | None = None
     reference_product: Path | None = None
     reference_image: Path | None = None
+    deep_product: Path | None = None
+    deep_key: str = ""
     catalogue_product: Path | None = None
     catalogue_key: str = ""
     targets: dict[str, int] = field(default_factory=dict)

@@ -354,7 +354,7 @@ class _Observer:
         frame = self._moved(frame, pointing)
         if self.simulation.adapt is not None:
             frame = self.simulation.adapt(frame, pointing)
-        transparency, relative = value_at(night.transparency, hours), scene.relative(hours)
+        transparency, relative = value_at(night.transparency, hours), scene.relative(hours - eye.lag / 3600.0)
         turned = (-night.theta if eye.view.mirrored else night.theta) + radians(eye.view.rotation)
         return Exposure(
             frame=frame,

@@ -77,6 +77,8 @@ class Eye:
         Exposure time of science frames in s, where this detector does not expose as long as the night says.
     calibrations : tuple of str
         Kinds of calibration frames this detector takes, as many as the night says.
+    lag : float
+        How much later, in s, this detector sees variable stars change than the scene says: a lag between bands.
     """
 
     example: Frame
@@ -87,6 +89,7 @@ class Eye:
     sky: float = 1.0
     exptime: float | None = None
     calibrations: tuple[str, ...] = ("bias", "dark", "flat")
+    lag: float = 0.0
 
     @property
     def corners(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
