@@ -10,6 +10,7 @@ from albireo import Flag, FrameError, Sources, Transform
 from albireo_astroalign import Astroalign
 
 SIZE = 1000.0
+MIDDLE = np.full(2, 0.5 * (SIZE - 1.0))
 
 
 def stars(n, seed=1):
@@ -164,15 +165,21 @@ LIMITS = [
 
 @pytest.mark.parametrize(("options", "truth", "message"), LIMITS)
 def test_limits_are_given_in_their_units_and_hold_both_ways(options, truth, message):
-    positions = stars(120)
+    positions, aligner = stars(120), Astroalign(**options)
+    # The middle of the field stays where it is, but for the shift.
+    turned = Transform.similarity(**truth).matrix.copy()
+    turned[:2, 2] += MIDDLE - turned[:2, :2] @ MIDDLE
+    found = aligner.align(view(positions, Transform(turned)), Sources.make(*positions))
     with pytest.raises(FrameError) as caught:
-        Astroalign(**options).align(view(positions, Transform.similarity(**truth)), Sources.make(*positions))
+        aligner.check(found, (int(SIZE), int(SIZE)))
     assert str(caught.value) == message
 
 
 def test_a_rotation_within_the_limit_passes():
-    positions, truth = stars(120), Transform.similarity(10, 0, rotation=1.0)
-    assert Astroalign(max_rotation=2.0).align(view(positions, truth), Sources.make(*positions)).matched > 80
+    positions, truth, aligner = stars(120), Transform.similarity(10, 0, rotation=1.0), Astroalign(max_rotation=2.0)
+    found = aligner.align(view(positions, truth), Sources.make(*positions))
+    assert found.matched > 80
+    aligner.check(found, (int(SIZE), int(SIZE)))
 
 
 def test_too_few_sources_are_counted():
