@@ -346,7 +346,7 @@ def test_a_target_beside_one_chip_is_followed_by_the_others(raw: Path, sky: Sky,
 
 
 def products(results: Results) -> dict[str, int]:
-    return {str(p): p.stat().st_mtime_ns for p in (results.folder / "products").rglob("*.npz")}
+    return {str(p): p.stat().st_mtime_ns for p in (results.folder / "products").rglob("*.product")}
 
 
 @pytest.fixture

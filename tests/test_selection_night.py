@@ -137,7 +137,7 @@ def test_what_is_dropped_makes_no_light_curve_and_stays_in_the_table(folder: Pat
 
 def test_a_decision_by_hand_counts_in_the_next_run_and_replays(folder: Path, simulated: Simulated, reduce) -> None:
     (cloudy,), (fine,) = simulated.names(CLOUD), simulated.names(0)
-    before = sorted((folder / "run" / "products").rglob("*.npz"))
+    before = sorted((folder / "run" / "products").rglob("*.product"))
     states = {path: path.stat().st_mtime_ns for path in before}
     path = folder / "overrides.toml"
     try:

@@ -25,7 +25,7 @@ CORE = ROOT / "core" / "src" / "albireo"
 ROOMS = (
     ("frames", "toml_lines", "expressions", "airmass", "png", "noise", "engine"),
     ("headers", "times", "sources", "psf", "images", "pixels", "definition", "tasks", "exposures", "pointing"),
-    ("pixelwise", "curves", "results", "overrides"),
+    ("pixelwise", "products", "curves", "results", "overrides"),
     ("roles",),
     ("hookspecs", "declarative", "executors", "jobs"),
     ("registry", "builtin", "stack", "survey"),

@@ -31,7 +31,8 @@ from albireo import (
     variance_of,
     write_image,
 )
-from albireo.jobs import FrameWork, MeasureWork, calibrate, load_arrays, load_sources, save_arrays
+from albireo.jobs import FrameWork, MeasureWork, calibrate, load_sources
+from albireo.products import load_arrays, save_arrays
 from albireo.tasks import FrameTask
 from albireo.testing import Camera, Night, PlainCamera, Scene, simulate_night
 
@@ -153,12 +154,12 @@ def truth(tmp_path_factory):
 def tasks(truth, tmp_path):
     """The task of the reference, and of the second frame."""
     first, second = (exposure.frame for exposure in truth)
-    reference, catalogue = tmp_path / "reference.npz", tmp_path / "catalogue.npz"
+    reference, catalogue = tmp_path / "reference.product", tmp_path / "catalogue.product"
     made = Sources.make(STARS.x, STARS.y, fwhm=[3.5] * 3, id=[1, 2, 3])
     save_arrays(catalogue, {f"s_{name}": column for name, column in made.columns().items()}, {})
     return (
         FrameTask(first, (), reference, keep_sources=True),
-        FrameTask(second, (), tmp_path / "aligned.npz", reference, catalogue, tmp_path / "measured.npz"),
+        FrameTask(second, (), tmp_path / "aligned.product", reference, catalogue, tmp_path / "measured.product"),
     )
 
 
@@ -418,16 +419,16 @@ def test_a_selector_measures_the_raw_image(truth):
 
 
 def test_arrays_and_their_note_come_back(tmp_path):
-    path = tmp_path / "a" / "b.npz"
+    path = tmp_path / "a" / "b.product"
     note = {"fwhm": 3.5, "unknown": float("nan"), "text": "\N{GREEK SMALL LETTER ALPHA}", "list": [1, 2]}
     save_arrays(path, {"x": np.arange(3.0), "flags": np.array([1, 2], dtype=np.uint16), "empty": np.array([])}, note)
     arrays, again = load_arrays(path)
     assert sorted(arrays) == ["empty", "flags", "x"]
     assert arrays["flags"].dtype == np.uint16
     assert repr(again) == repr(note)
-    assert [p.name for p in path.parent.iterdir()] == ["b.npz"]
+    assert [p.name for p in path.parent.iterdir()] == ["b.product"]
     with pytest.raises(FileNotFoundError):
-        load_arrays(tmp_path / "none.npz")
+        load_arrays(tmp_path / "none.product")
 
 
 def test_a_master_is_opened_once_and_anew_when_it_changed(truth, tasks, tmp_path):
@@ -436,7 +437,7 @@ def test_a_master_is_opened_once_and_anew_when_it_changed(truth, tasks, tmp_path
 
     def sky(level, key):
         write_image(path, image(np.full((ROWS, COLUMNS), level)))
-        task = replace(tasks[0], aligned=tmp_path / f"{key}.npz", masters=(("bias", path, key),))
+        task = replace(tasks[0], aligned=tmp_path / f"{key}.product", masters=(("bias", path, key),))
         return work(corrections=chain)(task).numbers["sky"]
 
     with warnings.catch_warnings():

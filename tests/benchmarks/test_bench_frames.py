@@ -6,8 +6,8 @@ in each filter (30 if not set), ``ALBIREO_BENCH_SIZES`` their sizes in pixels (`
 numbers of frames of the whole runs (``30,120``). Nothing is asserted about time. Figures are printed and kept in
 ``extra_info``:
 
-* ``frames_per_second``: read, correct with bias and flat, background, sources, alignment, aperture photometry of 15
-  stars, in one process, after a first run that loads and compiles everything;
+* ``frames_per_second``: read, correct with bias and flat, background, sources, alignment, aperture and optimal
+  photometry of 15 stars, in one process, after a first run that loads and compiles everything;
 * ``seconds``, ``peak_mib``: a whole ``albireo run`` with two workers, start of the interpreter included, and the peak
   resident size of its largest process;
 * ``seconds_again``: the same command once more, with nothing to do; ``ms_per_frame_again`` is that over the frames.
@@ -80,14 +80,17 @@ use = "flat"
 [background]
 use = "mesh"
 [finding]
-use = "sep"
+use = "segments"
 [alignment]
-use = "astroalign"
+use = "patterns"
 [catalogue]
 max_sources = 15
 [[photometry]]
 use = "aperture"
 radius = 6
+annulus = [14, 22]
+[[photometry]]
+use = "optimal"
 annulus = [14, 22]
 [[curves]]
 use = "differential"

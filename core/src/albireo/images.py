@@ -13,10 +13,10 @@ gets that added.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntFlag
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,18 +210,19 @@ def noise_model(gain: float, read_noise: float) -> tuple[float, float]:
 PARTIAL = ".partial"
 """Ending of a file that is being written; one that is left belongs to a process that was killed."""
 
+_numbers = count()
+"""Of the files that this process writes: together with its own number they make names that no other has."""
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; it takes the final name only if nothing went wrong."""
     final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:40]}.", suffix=PARTIAL)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = final.parent / f".{final.name[:40]}.{os.getpid()}-{next(_numbers)}{PARTIAL}"
+    if not final.parent.is_dir():
+        final.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
-        temporary.chmod(0o644)
         os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)

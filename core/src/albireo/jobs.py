@@ -8,9 +8,7 @@ Measurements go to a file beside the run's other products, under a temporary nam
 from __future__ import annotations
 
 import errno
-import json
 import traceback
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,13 +16,13 @@ from functools import lru_cache
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from albireo.frames import Frame, FrameError, Section
-from albireo.images import Flag, atomic_path, flags_of, image, planes_of, read_image, variance_of, write_image
+from albireo.images import Flag, flags_of, image, planes_of, read_image, variance_of, write_image
 from albireo.pixelwise import CROP_KEY, REBIN_KEY, Terms, apply_terms
+from albireo.products import load_arrays, save_arrays
 from albireo.psf import PSF
 from albireo.roles import (
     Aligner,
@@ -52,9 +50,7 @@ __all__ = [
     "FrameWork",
     "MeasureWork",
     "calibrate",
-    "load_arrays",
     "load_sources",
-    "save_arrays",
 ]
 
 COLUMNS = (
@@ -163,31 +159,6 @@ def _master(path: Path, key: str) -> CCDData:
 
 
 # --- products ---------------------------------------------------------------------------------------------------------
-
-
-def save_arrays(path: Path, arrays: Mapping[str, Any], note: Mapping[str, Any]) -> None:
-    """Write arrays and a note of plain values to one file."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays, note=np.array(json.dumps(dict(note))))
-
-
-def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what `save_arrays` wrote.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    DamagedProductError
-        If it is damaged; it is removed, so that it will be made anew.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name != "note"}
-            return arrays, json.loads(str(file["note"]))
-    except (BadZipFile, EOFError, KeyError, ValueError, zlib.error) as error:
-        path.unlink()
-        raise DamagedProductError(f"{path} was damaged and is removed; run again, and it will be made anew") from error
 
 
 @lru_cache(maxsize=32)

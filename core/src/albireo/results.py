@@ -302,7 +302,7 @@ class Results:
     def cutouts(self) -> Iterator[Cutouts]:
         """Small images of watched stars in every frame, star by star: the targets, else the five brightest.
 
-        Pixels are read from the disk when they are looked at, so that a long night needs no memory.
+        One star at a time is in memory.
         """
         import numpy as np
         from astropy.io import fits
@@ -312,13 +312,13 @@ class Results:
             return
         with fits.open(path, memmap=True) as hdus:
             rows = hdus[1].data.view(np.recarray)
-            names, sources = rows["field"], rows["source"]
-            edges = np.flatnonzero((names[1:] != names[:-1]) | (sources[1:] != sources[:-1])) + 1
-            for start, stop in zip([0, *edges], [*edges, len(rows)], strict=True):
-                part = rows[start:stop]
-                corners = np.stack([part["x0"], part["y0"]], axis=1).astype(int)
-                field, frames = names[start].decode(), np.char.decode(part["frame"], "utf-8").tolist()
-                yield Cutouts(field, int(sources[start]), frames, corners, part["pixels"])
+            stars: dict[tuple[bytes, int], list[int]] = {}
+            for number, star in enumerate(zip(rows["field"].tolist(), rows["source"].tolist(), strict=True)):
+                stars.setdefault(star, []).append(number)
+            for (field, source), numbers in stars.items():
+                corners = np.stack([rows["x0"][numbers], rows["y0"][numbers]], axis=1).astype(int)
+                frames = np.char.decode(rows["frame"][numbers], "utf-8").tolist()
+                yield Cutouts(field.decode(), source, frames, corners, rows["pixels"][numbers])
 
     @cached_property
     def bakeoff(self) -> Table | None:

@@ -230,13 +230,10 @@ def relative_flux(sources: Sources, reference: Sources, transform: Transform, br
     x, y = transform(stars.x, stars.y)
     widths = seen.fwhm[np.isfinite(seen.fwhm)]
     reach = max(1.5, 0.5 * float(np.median(widths)) if len(widths) else 0.0)
-    ratios = []
-    for column, row, flux in zip(x, y, stars.flux, strict=True):
-        distance = (seen.x - column) ** 2 + (seen.y - row) ** 2
-        nearest = int(np.argmin(distance))
-        if distance[nearest] <= reach**2:
-            ratios.append(seen.flux[nearest] / flux)
-    return float(np.median(ratios)) if ratios else float("nan")
+    distance = np.subtract.outer(x, seen.x) ** 2 + np.subtract.outer(y, seen.y) ** 2
+    nearest = np.argmin(distance, axis=1)
+    near = distance[np.arange(len(stars)), nearest] <= reach**2
+    return float(np.median(seen.flux[nearest[near]] / stars.flux[near])) if near.any() else float("nan")
 
 
 @dataclass(frozen=True, eq=False)

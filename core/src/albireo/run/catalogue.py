@@ -122,7 +122,7 @@ class _Sky:
                 run.warn(text)
 
     def _note(self, state: FieldState) -> dict[str, Any]:
-        from albireo.jobs import load_arrays
+        from albireo.products import load_arrays
 
         assert state.catalogue_product is not None
         note = self.run.index.note(state.catalogue_key)
@@ -132,7 +132,7 @@ class _Sky:
         return note
 
     def _make(self, frames: Mapping[str, tuple[Frame, FieldState]]) -> None:
-        from albireo.jobs import save_arrays
+        from albireo.products import save_arrays
 
         named = _Named()
         eyes = [self._eye(state) for state in self.group]
@@ -166,7 +166,8 @@ class _Sky:
     # --- which cameras have a list in common
 
     def _eye(self, state: FieldState) -> _Eye:
-        from albireo.jobs import load_arrays, load_sources
+        from albireo.jobs import load_sources
+        from albireo.products import load_arrays
 
         assert state.reference_product is not None
         assert state.reference_image is not None
@@ -349,7 +350,7 @@ class _Sky:
 
     def _lies(self, frame: Frame, eye: _Eye) -> tuple[Transform, Window]:
         """Say how a frame lies on the reference of its field, aligning it if need be, and in its raw image."""
-        from albireo.jobs import load_arrays
+        from albireo.products import load_arrays
 
         if eye.state.reference is not None and frame.name == eye.state.reference.name:
             return Transform.identity(), eye.window

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite, nan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from albireo.frames import JD_OF_MJD_ZERO, Frame, FrameError
 from albireo.noise import digitisation_noise
 from albireo.plan import safe_name
 from albireo.run.bakeoff import bakeoff_table
-from albireo.run.files import UNITS, write_ecsv
+from albireo.run.files import UNITS, copy_file, write_ecsv
 from albireo.run.measurements import Measurements
 from albireo.run.stars import kept_points, star_rows
 from albireo.run.state import RunState
@@ -128,8 +129,13 @@ def write_curves(run: RunState, measured: Sequence[Measurements]) -> Curves:
             if together is not None:
                 made.bands.append(f"curves/{_own(f'{name}_bands', sky, owners)}.ecsv")
                 files[made.bands[-1]] = together
+    written: dict[int, Path] = {}
     for file, table in files.items():
-        write_ecsv(run.out / file, table)
+        if id(table) in written:  # the best curve is one of the others as well; to write a table takes some 10 ms
+            copy_file(written[id(table)], run.out / file)
+        else:
+            write_ecsv(run.out / file, table)
+            written[id(table)] = run.out / file
     made.files = list(files)
     if stars:
         made.stars = Table(rows=stars)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from albireo.jobs import CUTOUT, load_arrays
+from albireo.jobs import CUTOUT
+from albireo.products import load_arrays
 from albireo.run.files import stream_table
 from albireo.run.measurements import Measurements
 from albireo.run.state import RunState
@@ -44,17 +45,17 @@ def write_cutouts(run: RunState, measured: Sequence[Measurements]) -> list[str]:
 
 
 def _rows(run: RunState, measured: Sequence[Measurements], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """Give the rows star by star, each in order of time."""
+    """Give the rows frame by frame, in order of time."""
     for part in measured:
-        for star in part.state.watched:
-            for frame in part.frames:
-                arrays, _ = load_arrays(run.measured[frame.name])
-                row = np.zeros(1, dtype=dtype)
-                row["field"], row["source"] = part.state.plan.name.encode(), star
-                row["frame"] = frame.name.encode()
-                row["pixels"] = np.nan
+        for frame in part.frames:
+            arrays, _ = load_arrays(run.measured[frame.name])
+            rows = np.zeros(len(part.state.watched), dtype=dtype)
+            rows["field"], rows["frame"] = part.state.plan.name.encode(), frame.name.encode()
+            rows["pixels"] = np.nan
+            for row, star in zip(rows, part.state.watched, strict=True):
+                row["source"] = star
                 (where,) = np.nonzero(arrays["cut_id"] == star)
                 if where.size:
                     row["x0"], row["y0"] = arrays["cut_corner"][where[0]]
                     row["pixels"] = arrays["cut"][where[0]]
-                yield row
+            yield rows

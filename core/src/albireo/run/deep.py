@@ -9,7 +9,8 @@ import numpy as np
 
 from albireo.frames import FrameError, Frames
 from albireo.images import read_image
-from albireo.jobs import load_arrays, save_arrays, stage_of
+from albireo.jobs import stage_of
+from albireo.products import load_arrays, save_arrays
 from albireo.psf import PSF
 from albireo.run.science import process_frames
 from albireo.run.stacks import stack_frames

@@ -81,7 +81,7 @@ class _Search:
 
     def _quality(self, frame: Frame) -> float:
         """Stars over the area that the light of one covers."""
-        from albireo.jobs import load_arrays
+        from albireo.products import load_arrays
 
         _, numbers = load_arrays(self._task(frame).aligned)
         spread = numbers["fwhm"] ** 2 * max(1.0, numbers["elongation"])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from numpy.typing import NDArray
 
-__all__ = ["UNITS", "set_units", "stream_table", "write_ecsv", "write_text"]
+__all__ = ["UNITS", "copy_file", "set_units", "stream_table", "write_ecsv", "write_text"]
 
 FITS_FORMATS = {">f8": "D", ">f4": "E", ">i4": "J"}
 
@@ -71,6 +71,12 @@ def write_ecsv(path: Path, table: Table) -> None:
     """Write a table as ECSV."""
     with atomic_path(path) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Give a finished file another name as well."""
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(source.read_bytes())
 
 
 def stream_table(

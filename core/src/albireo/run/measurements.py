@@ -14,7 +14,8 @@ import numpy as np
 from albireo.frames import Frame
 from albireo.headers import read_header
 from albireo.images import Flag
-from albireo.jobs import COLUMNS, load_arrays, load_sources
+from albireo.jobs import COLUMNS, load_sources
+from albireo.products import load_arrays
 from albireo.run.files import stream_table
 from albireo.run.state import FieldState, RunState
 from albireo.sources import Sources

@@ -111,7 +111,7 @@ def _attempt(task: FrameTask) -> str:
 
 def load_numbers(run: RunState) -> None:
     """Bring to mind what was measured of every frame that is used, also in earlier runs."""
-    from albireo.jobs import load_arrays
+    from albireo.products import load_arrays
 
     for state in run.fields:
         for frame in state.plan.frames:

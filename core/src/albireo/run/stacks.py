@@ -217,7 +217,7 @@ class FieldFrames(AlignedFrames):
         return self._run.recipe.background
 
     def _known(self, frame: Frame, state: FieldState) -> AlignedFrame:
-        from albireo.jobs import load_arrays
+        from albireo.products import load_arrays
 
         arrays, numbers = load_arrays(self._run.frame_task(frame, state).aligned)
         transform = Transform(arrays["matrix"], numbers["align_rms"], int(numbers["matched"]))

@@ -224,7 +224,7 @@ class RunState:
 
     def product(self, kind: str, key: str) -> Path:
         """Give the place of a product."""
-        return self.out / "products" / kind / key[:2] / f"{key}.npz"
+        return self.out / "products" / kind / key[:2] / f"{key}.product"
 
     def master_path(self, master: MasterPlan) -> Path:
         """Give the place of a master."""
