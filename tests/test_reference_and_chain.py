@@ -1,4 +1,4 @@
-"""Which frame the others are aligned with, and how frames that do not match it are reached."""
+"""Which frame the others are aligned with, how frames that do not match it are reached, and where stars come from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from albireo import Recipe, Registry, Results
+from albireo import Recipe, RecipeError, Registry, Results
 from albireo.run import RunOutcome, run
 from albireo.testing import Camera, Night, Scene, Truth, simulate_night
 
@@ -72,8 +72,10 @@ def observe(folder: Path, night: Night, scene: Scene) -> Truth:
     return simulate_night(camera, folder / "raw", scene, night, Camera(cosmic_rays=0.0, bias_structure=0.5), seed=4)
 
 
-def reduce(folder: Path, alignment: str = "", catalogue: str = "", out: str = "run") -> tuple[RunOutcome, Results]:
-    recipe = Recipe.parse(RECIPE.format(alignment=alignment, catalogue=catalogue), folder / "r.toml")
+def reduce(
+    folder: Path, alignment: str = "", catalogue: str = "", out: str = "run", extra: str = ""
+) -> tuple[RunOutcome, Results]:
+    recipe = Recipe.parse(RECIPE.format(alignment=alignment, catalogue=catalogue) + extra, folder / "r.toml")
     outcome = run(recipe, folder / "raw", folder / out)
     return outcome, Results(folder / out)
 
@@ -178,3 +180,59 @@ def test_a_limit_on_the_shift_holds_for_chains_and_the_reasons_survive_a_resume(
     again, results = reduce(folder, **settings)
     assert {row["name"][-17:]: row["reason"] for row in results.frames if row["fate"] == "failed"} == reasons
     assert not again.changed
+
+
+# --- stars from a stack -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def faint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
+    """Bright stars to align with, and as many that a single frame hardly shows."""
+    folder = tmp_path_factory.mktemp("faint")
+    places = Scene.field((SIZE, SIZE), 24, 1.0, 1.0, separation=26.0, margin=35.0, seed=8)
+    scene = Scene(places.x, places.y, [2e3] * 12 + [15.0] * 12)
+    night = Night(science=16, bias=3, flat=0, fwhm=3.0, sky=5.0, drift=(150.0, -80.0), jitter=0.5)
+    return folder, observe(folder, night, scene)
+
+
+@pytest.mark.parametrize("area", ["reference", "union"])
+def test_stars_of_a_stack_are_measured_in_every_frame(faint, area):
+    folder, truth = faint
+    _, shallow = reduce(folder, catalogue="min_snr = 4", out="shallow")
+    catalogue = 'source = "stack"\nmin_snr = 4'
+    stacks = f'[[stacks]]\nuse = "stack"\narea = "{area}"\n'
+    outcome, deep = reduce(folder, catalogue=catalogue, out=f"deep-{area}", extra=stacks)
+    assert outcome.counts["used"] == 16 + 3
+
+    reference = next(e for e in truth.exposures if e.frame.path.endswith(deep.fields[0].reference))
+    stars = deep.fields[0].read_catalogue()
+    separation = np.hypot(*(np.subtract.outer(np.array(stars[c]), getattr(reference, c)) for c in ("x", "y")))
+    assert (separation.min(axis=0) < 0.8).sum() >= 23, "a stack shows (nearly) all, each at its place"
+    assert len(stars) - len(shallow.fields[0].read_catalogue()) >= 6, "a single frame does not"
+
+    faint_ones = [int(stars["id"][separation[:, k].argmin()]) for k in range(12, 24) if separation[:, k].min() < 0.8]
+    rows = deep.photometry[np.isin(deep.photometry["source"], faint_ones)]
+    flux, error = np.array(rows["flux"]), np.array(rows["flux_err"])
+    expected = np.median(flux_of_bright(deep, stars, separation)) * 15.0 / 2e3
+    assert abs(np.mean(flux) - expected) < 4 * np.sqrt(np.mean(error**2) / len(flux)) + 0.02 * expected
+
+
+def flux_of_bright(results: Results, stars: Any, separation: np.ndarray) -> np.ndarray:
+    bright = [int(stars["id"][separation[:, k].argmin()]) for k in range(12)]
+    return np.array(results.photometry["flux"])[np.isin(results.photometry["source"], bright)]
+
+
+def test_a_catalogue_from_a_stack_changes_nothing_when_run_again(faint):
+    folder, _ = faint
+    settings = {"catalogue": 'source = "stack"', "out": "again", "extra": '[[stacks]]\nuse = "stack"\n'}
+    reduce(folder, **settings)
+    before = (folder / "again" / "photometry.fits").read_bytes()
+    again, _ = reduce(folder, **settings)
+    assert not again.changed
+    assert (folder / "again" / "photometry.fits").read_bytes() == before
+
+
+def test_stars_from_a_stack_need_a_stack_in_the_recipe(tmp_path):
+    (tmp_path / "camera.toml").write_text(CAMERA)
+    with pytest.raises(RecipeError, match=r"stars from a stack need a table \[\[stacks\]\]"):
+        Recipe.parse(RECIPE.format(alignment="", catalogue='source = "stack"'), tmp_path / "r.toml")
