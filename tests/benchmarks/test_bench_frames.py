@@ -10,6 +10,9 @@ numbers of frames of the whole runs (``30,120``). Nothing is asserted about time
   photometry of 15 stars, in one process, after a first run that loads and compiles everything;
 * ``seconds``, ``peak_mib``: a whole ``albireo run`` with two workers, start of the interpreter included, and the peak
   resident size of its largest process;
+* ``ratio`` of ``test_short_nights_against_eloy``: how many times longer the functions of eloy take for the same frames,
+  on as many processes, both as whole processes with their start. ``ALBIREO_BENCH_ELOY`` is a Python in whose
+  environment eloy is installed; without it the test is skipped.
 * ``seconds_again``: the same command once more, with nothing to do; ``ms_per_frame_again`` is that over the frames.
 """
 
@@ -182,4 +185,81 @@ def test_whole_run(number: int, benchmark, tmp_path: Path) -> None:
     show(
         f"albireo run, {number} frames of 512 x 512: {seconds:.2f} s, {peak:.0f} MiB in the largest process; "
         f"again with nothing changed {again:.2f} s"
+    )
+
+
+ELOY = """
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+import numpy as np
+from astropy.io import fits
+from eloy import alignment, calibration, centroid, detection, photometry
+
+def load(file):
+    return fits.getdata(file).astype(float)
+
+def calibrated(file):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        image = (load(file) - BIAS) / FLATS[fits.getheader(file)["FILTER"]]
+    return np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)  # dead pixels
+
+def stars(image):
+    regions = detection.stars_detection(image, opening=3)
+    return detection.clean_close_coords(np.array([r.centroid[::-1] for r in regions]))[:STARS]
+
+def begin(*facts):
+    global BIAS, FLATS, REFERENCE, TREE, STARS
+    BIAS, FLATS, REFERENCE, TREE, STARS = facts
+
+def work(file):
+    image = calibrated(file)
+    coords = REFERENCE
+    found = alignment.rotation_matrix(stars(image), REFERENCE, TREE)
+    if found is not None:
+        coords = (found @ np.c_[REFERENCE, np.ones(len(REFERENCE))].T)[:2].T
+    flux = photometry.aperture_photometry(image, coords, [6.0])
+    sky = photometry.annulus_sigma_clip_median(image, coords, 14, 22)
+    return fits.getheader(file)["DATE-OBS"], flux[:, 0] - sky * np.pi * 36.0
+
+if __name__ == "__main__":
+    raw, STARS = Path(sys.argv[1]), int(sys.argv[2])
+    BIAS = calibration.master_bias(sorted(raw.glob("bias*")), load)
+    flats = {}
+    for file in sorted(raw.glob("flat*")):
+        flats.setdefault(fits.getheader(file)["FILTER"], []).append(file)
+    dark = np.zeros_like(BIAS)
+    FLATS = {name: calibration.master_flat(BIAS, dark, files, load, lambda f: 1.0) for name, files in flats.items()}
+    science = sorted(raw.glob("science*"))
+    REFERENCE = stars(calibrated(science[len(science) // 2]))
+    TREE = alignment.twirl_reference(REFERENCE)
+    with ProcessPoolExecutor(2, initializer=begin, initargs=(BIAS, FLATS, REFERENCE, TREE, STARS)) as pool:
+        rows = list(pool.map(work, science))
+    curves = np.array([flux for _, flux in rows])
+    np.save(sys.argv[3], curves / np.median(curves, axis=0))
+"""
+"""The same task by the functions of eloy, as its documentation puts them together, with one aperture and no errors."""
+
+
+@pytest.mark.skipif("ALBIREO_BENCH_ELOY" not in os.environ, reason="ALBIREO_BENCH_ELOY names no Python that has eloy")
+@pytest.mark.parametrize(("size", "frames"), [(2048, 10), (512, 60)])
+def test_short_nights_against_eloy(size: int, frames: int, benchmark, tmp_path: Path) -> None:
+    recipe = night(tmp_path / "night", size, len(FILTERS) * frames, "processes")
+    program, script = Path(sys.executable).with_name("albireo"), tmp_path / "peer.py"
+    script.write_text(ELOY)
+    peer_python, raw = os.environ["ALBIREO_BENCH_ELOY"], recipe.parent / "raw"
+    ours: list[tuple[float, float]] = []
+    theirs: list[tuple[float, float]] = []
+
+    def both() -> None:
+        out = tmp_path / f"run-{len(ours)}"
+        ours.append(measured([program, "run", recipe, raw, "--out", out, "--jobs", "2"]))
+        theirs.append(measured([peer_python, script, raw, str(STARS), tmp_path / "peer.npy"]))
+
+    benchmark.pedantic(both, rounds=2, warmup_rounds=1)
+    seconds, peer = min(s for s, _ in ours), min(s for s, _ in theirs)
+    benchmark.extra_info |= {"seconds": seconds, "peer_seconds": peer, "ratio": peer / seconds}
+    show(
+        f"3 x {frames} frames of {size} x {size}, whole processes: albireo {seconds:.2f} s ({ours[-1][1]:.0f} MiB), "
+        f"eloy {peer:.2f} s ({theirs[-1][1]:.0f} MiB), {peer / seconds:.1f} times as long"
     )
