@@ -16,7 +16,7 @@ import pytest
 from albireo import Ensemble, Registry, Results, read_pixels
 
 BEST = 10
-SCATTER = 4.0
+SCATTER = 2.5
 """Largest standard deviation in mmag of the light curve of a good comparison star; 2.2 was reached before."""
 
 MMAG = 2500.0 / np.log(10.0)
