@@ -4,7 +4,8 @@ Bertin & Arnouts 1996 (A&AS 117, 393, section 3): the numbers of a box are clipp
 their median until nothing changes, and the level is Pearson's estimate of the mode, 2.5 median - 1.5 mean, unless the
 box is so crowded that the mean lies 0.3 standard deviations from the median, where it is the median. Other than there,
 the standard deviation is corrected for what the clipping takes from a normal distribution (1.4 %), and the first guess
-comes from the lower quartile, which stars do not lift.
+comes from the lower quartile, which stars do not lift. The skewness of counted photons, which the estimate takes for
+crowding, is given back (`photon_skew`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from astropy.nddata import CCDData
     from numpy.typing import NDArray
 
-__all__ = ["CLIP", "MIN_PIXELS", "Boxes", "measure", "too_few", "usable_mask"]
+__all__ = ["CLIP", "MIN_PIXELS", "Boxes", "measure", "photon_skew", "too_few", "usable_mask"]
 
 CLIP = 3.0
 """Standard deviations from the median beyond which a pixel is no sky."""
@@ -89,6 +90,29 @@ def measure(plane: NDArray[np.float32], mask: NDArray[np.bool_], box: int, step:
         mesh[poor] = np.nan
         map_kernels.fill(mesh)
     return Boxes(level, sigma)
+
+
+def photon_skew(image: CCDData, level: NDArray[np.float64], sigma: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give what the skewness of counted photons takes from the estimate of the mode, in electrons.
+
+    The third moment of a Poisson distribution is its variance, so that its median lies 1/6 of an electron below its
+    mean (Kendall & Stuart 1977, The Advanced Theory of Statistics 1, section 2.11: mean - median = skewness sigma / 6),
+    and Pearson's estimate of the mode 2.5 times as far. Read noise makes it less by the share of the photons in the
+    variance, averaging over frames by their number. Zero for an image that does not say that its noise is that of
+    photons: one without a variance, or in other units than electrons.
+
+    Parameters
+    ----------
+    image : CCDData
+    level, sigma : ndarray
+        In electrons.
+    """
+    if str(image.unit) != "electron" or image.uncertainty is None:
+        return np.zeros_like(level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = level / sigma**2
+        share = np.where(share > 1.0, 1.0 / share, share)
+    return 2.5 / 6.0 * np.clip(np.nan_to_num(share), 0.0, 1.0)
 
 
 def _edges(length: int, box: int) -> NDArray[np.int64]:

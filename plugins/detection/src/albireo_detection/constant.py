@@ -55,7 +55,13 @@ class Constant(BackgroundEstimator, name="constant"):
         FrameError
             If fewer than 100 usable pixels are left.
         """
-        return _constant(image.shape, *_clipped(image))
+        import numpy as np
+
+        from albireo_detection.boxes import photon_skew
+
+        level, sigma = _clipped(image)
+        skew = float(photon_skew(image, np.array(level), np.array(sigma)))
+        return _constant(image.shape, level + skew, sigma)
 
 
 class NoBackground(BackgroundEstimator, name="none"):

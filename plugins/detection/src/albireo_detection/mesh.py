@@ -88,28 +88,29 @@ class Mesh(BackgroundEstimator, name="mesh"):
         from albireo_detection.boxes import measure, usable_mask
 
         mask, step = usable_mask(image), 2 if self.thin else 1
-        background = self._drawn(measure(image.data, mask, self.box, step), image.shape)
+        background = self._drawn(measure(image.data, mask, self.box, step), image)
         if not self.mask_sources:
             return background
         from albireo_detection.detect import covered
 
         sources = covered(image, background, self.mask_sources)
-        return self._drawn(measure(image.data, sources | mask if mask.size else sources, self.box, step), image.shape)
+        return self._drawn(measure(image.data, sources | mask if mask.size else sources, self.box, step), image)
 
-    def _drawn(self, boxes: Boxes, shape: tuple[int, int]) -> Background:
+    def _drawn(self, boxes: Boxes, image: CCDData) -> Background:
         """Smooth the mesh and make the maps."""
         import numpy as np
 
         from albireo import Background, empty_plane
         from albireo_detection import map_kernels
+        from albireo_detection.boxes import photon_skew
 
-        level, sigma = boxes.level, boxes.sigma
+        level, sigma = boxes.level + photon_skew(image, boxes.level, boxes.sigma), boxes.sigma
         if self.filter > 1:
             smooth_level = map_kernels.smooth(level, self.filter, True)
             smooth_sigma = map_kernels.smooth(sigma, self.filter, False)
             outlier = np.abs(smooth_level - level) >= self.filter_threshold
             level, sigma = np.where(outlier, smooth_level, level), np.where(outlier, smooth_sigma, sigma)
-        planes = empty_plane(shape, np.float32), empty_plane(shape, np.float32)
+        planes = empty_plane(image.shape, np.float32), empty_plane(image.shape, np.float32)
         map_kernels.draw(level, planes[0], True)
         map_kernels.draw(sigma, planes[1], False)
         return Background(*planes, median=float(np.median(level)), median_rms=float(np.median(sigma)))

@@ -56,7 +56,8 @@ def relative(options: Differential, curves: Ensemble) -> Ensemble:
         new_flux, new_error, unit = new_flux / median, new_error / median, ""
 
     chosen = curves.sources[columns].tolist()
-    share = weighing.precision / weighing.precision.sum()
+    share = weighing.precision / weighing.precision.max()  # a curve without any scatter has no finite precision
+    share /= share.sum()
     report = {
         "transparency": _plain(solution.transparency),
         "transparency_err": _plain(solution.transparency_err),
