@@ -72,6 +72,10 @@ class Night:
         self.cutouts = False
         self.gap = 0.0
         """Hours between the first half of the science frames and the second, besides the usual step."""
+        self.flip = False
+        """The second half of the night is turned by half a turn about the middle of the image."""
+        self.stack = 0
+        """A stack of the field that begins so many pixels before the reference; 0 for none. Its stars are wider."""
         self.noise = False
         """The table of stars has the parts of the error, limits and what the run thinks of variables."""
         for name, value in options.items():
@@ -87,10 +91,16 @@ class Night:
         frames.write(folder / "frames.ecsv", format="ascii.ecsv")
         curves, stars, photometry = self._photometry(rng, frames)
         (folder / "curves").mkdir(exist_ok=True)
-        paths = []
+        paths, files = [], []
         for curve in curves:
-            paths.append(f"curves/star {curve.meta['SOURCE']} {curve.meta['FILTER']} {curve.meta['APERTURE']:g}.ecsv")
-            curve.write(folder / paths[-1], format="ascii.ecsv")
+            stem = f"curves/star {curve.meta['SOURCE']} {curve.meta['FILTER']}"
+            names = [f"{stem}_{self._label(curve)}.ecsv"]
+            if curve.meta["APERTURE"] == self._chosen(stars, curve.meta["FILTER"]):
+                paths.append(f"{stem}.ecsv")
+                names.append(paths[-1])
+            for name in names:
+                curve.write(folder / name, format="ascii.ecsv")
+            files += names
         if self.noise:
             self._known_noise(stars)
         stars.write(folder / "stars.ecsv", format="ascii.ecsv")
@@ -111,9 +121,11 @@ class Night:
             "citations": ["Broeg, Fernández & Neuhäuser 2005, AN 326, 134"],
             "masters": self._masters(rng, folder) if self.masters else [],
             "fields": self._field(rng, folder) if self.fields else [],
+            "stacks": self._stack(rng, folder) if self.stack else [],
             "curves": paths,
+            "files": files,
             "bands": [],
-            "ensembles": [self._ensemble(curve) for curve in curves],
+            "ensembles": list({repr(one): one for one in map(self._ensemble, curves)}.values()),
             "timing": {"index": 0.8, "masters": 3.2, "frames": 30.1, "curves": 1.2, "reports": 0.9},
         }
         (folder / "run.json").write_text(json.dumps(summary))
@@ -121,14 +133,26 @@ class Night:
         return Results(folder)
 
     @staticmethod
-    def _ensemble(curve: Table) -> dict[str, Any]:
+    def _label(curve: Table) -> str:
+        return f"aperture-r{curve.meta['APERTURE']:g}"
+
+    @staticmethod
+    def _chosen(stars: Table, band: str) -> float:
+        """The aperture with which the comparison stars scatter least."""
+        served = stars[(stars["filter"] == band) & (stars["comparison"] > 0)]
+        radii = np.unique(served["aperture"])
+        return float(min(radii, key=lambda radius: np.median(served["scatter"][served["aperture"] == radius])))
+
+    @classmethod
+    def _ensemble(cls, curve: Table) -> dict[str, Any]:
         """What the engine keeps of the step that made a curve: here a sky that loses a tenth in five hours."""
         hours = (np.asarray(curve["time"]) - 2400000.5 - MJD0) * 24
         return {
             "field": "WASP-12",
             **{key.lower(): curve.meta[key] for key in ("FILTER", "DETECTOR", "METHOD", "APERTURE")},
             "frames": list(curve["frame"]),
-            "comparisons": {},
+            "label": cls._label(curve),
+            "comparisons": {str(star): weight for star, weight in curve.meta["COMPARISONS"].items()},
             "steps": {"differential": {"transparency": [float(v) for v in 1 - 0.1 * hours / 5]}},
         }
 
@@ -197,6 +221,10 @@ class Night:
                 "sky": 900 + 80 * (hours - 2.5) ** 2,
                 "sky_rms": 35.0,
             }
+            if self.flip and k >= self.frames // 2:
+                # About the middle of the image: pixel (0, 0) goes to the opposite corner.
+                measured |= {"rotation": 180.0, "scale": 1.0}
+                measured |= {name: measured[name] + self.side - 1 for name in ("dx", "dy")}
             rows.append(
                 {
                     **blank,
@@ -220,6 +248,7 @@ class Night:
         table["path"] = [f"/data/{name}" for name in names]
         table["hdu"], table["instrument"], table["detector"] = 0, "lmi", ""
         table["variant"], table["target"] = "", np.where(science, "WASP-12", "")
+        table["field"] = table["target"]
         table["exptime"], table["gain"], table["read_noise"], table["saturation"] = 30.0, 3.66, 6.6, 65535.0
         table["mid"] = [mjd_to_iso(row["mjd_mid"]) for row in rows]
         table["start"], table["setup"] = table["mid"], "2x2"
@@ -303,6 +332,11 @@ class Night:
             Table(rows=rows, names=names) if rows else Table(names=names, dtype=("U9", int, "U9", float, float, float))
         )
         photometry["method"] = np.full(len(photometry), "aperture")
+        photometry["flags"] = np.zeros(len(photometry), dtype=np.int32)
+        if len(photometry):
+            # In four frames the heaviest comparison star lies on a dead pixel.
+            dead = np.isin(photometry["frame"], np.unique(photometry["frame"])[4:8]) & (photometry["source"] == 3)
+            photometry["flags"][dead] = int(Flag.BAD)
         every = [
             "field",
             "sky",
@@ -343,11 +377,21 @@ class Night:
             )
         return entries
 
+    def _sky(self, variance: float, border: int = 0) -> np.ndarray:
+        """The stars as Gaussians, on an image that reaches farther than the reference by a border on all sides."""
+        rows, columns = np.indices((self.side + 2 * border,) * 2) - border
+        stars = zip(self.x, self.y, self.flux / (6 * variance), strict=True)
+        return sum(f * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * variance)) for x, y, f in stars)
+
+    def _stack(self, rng: np.random.Generator, folder: Path) -> list[dict[str, Any]]:
+        data = self._sky(12.0, self.stack)  # twice as wide as on the reference
+        cards = {"LTV1": float(self.stack), "LTV2": float(self.stack)}
+        write_image(folder / "stacks/WASP-12-g.fits", image(data + rng.normal(0, 5, data.shape), "electron"))
+        entry = {"name": "WASP-12-g", "path": "stacks/WASP-12-g.fits", "field": "WASP-12", "filter": "g"}
+        return [{**entry, "frames": [f"night/wasp12.{k:04d}.fits" for k in range(20)], "meta": cards}]
+
     def _field(self, rng: np.random.Generator, folder: Path) -> list[dict[str, Any]]:
-        data = rng.normal(900, 30, (self.side, self.side))
-        rows, columns = np.indices(data.shape)
-        for x, y, flux in zip(self.x, self.y, self.flux, strict=True):
-            data += flux / 18 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 6)
+        data = rng.normal(900, 30, (self.side, self.side)) + self._sky(3.0)
         write_image(folder / "fields/wasp12.fits", image(data, "electron"))
         catalogue = Table(
             {

@@ -126,7 +126,7 @@ def test_a_quiet_run_has_no_warnings(night: Write) -> None:
     assert "warning" not in page(run).text
 
 
-def test_light_curve_shows_every_point_of_the_curve_with_the_smallest_scatter(night: Write) -> None:
+def test_light_curve_shows_every_point_of_the_curve_that_the_run_chose(night: Write) -> None:
     run = night()
     drawn = page(run)
     assert "BJD TDB 2458107.70300" in drawn.text
@@ -188,6 +188,22 @@ def test_check_star_is_the_heaviest_comparison_and_does_not_follow_the_target(ni
     assert panel is not None
     # Star 3 is constant to 1.2 mmag; the transit of 15 mmag and the extinction of 10 % are not in it.
     assert float(panel[2]) - float(panel[1]) < 0.015
+
+
+def test_flagged_points_of_the_check_star_are_rings_as_those_of_the_target(night: Write) -> None:
+    drawn = page(night(filters=("g",), frames=60))
+    panel = drawn.source[drawn.source.index('class="panel" style="height:90px"') :]
+    panel = panel[: panel.index("</svg>")]
+    rings = [path.count("M") for path in re.findall(r'class="hole"[^>]*d="([^"]*)"', panel)]
+    assert rings == [4]
+    dots = [path.count("M") for path in re.findall(r'class="dot"[^>]*d="([^"]*)"', panel)]
+    assert dots == [59 - 4, 4]
+    head = drawn.source[: drawn.source.index('class="panel" style="height:90px"')].rsplit("panel-head", 1)[1]
+    assert "flagged</span>" in head
+    # Star 3 in front of the others, and the target divided by it; the two other comparison stars are good.
+    assert (
+        len(re.findall(r'class="hole"', drawn.source[drawn.source.index("Comparison stars against each other") :])) >= 2
+    )
 
 
 def test_each_frame_left_out_is_listed_with_its_reason_escaped(night: Write) -> None:
@@ -287,12 +303,32 @@ def test_means_over_bins_follow_the_curve(night: Write) -> None:
     assert bottom.std() < 0.001  # a bin of ten exposures has 0.4 mmag
 
 
+def middles(frames: Table, side: int) -> np.ndarray:
+    """Where the middle of a square reference image lies in each frame, in x and y."""
+    corner = frames["dx"] + 1j * frames["dy"]
+    place = corner + frames["scale"] * np.exp(1j * np.deg2rad(frames["rotation"])) * (side - 1) / 2 * (1 + 1j)
+    return np.column_stack([place.real, place.imag])
+
+
+def test_a_meridian_flip_is_no_drift(night: Write) -> None:
+    run = night(flip=True)
+    drawn = page(run)
+    science = run.frames[(run.frames["fate"] == "used") & (run.frames["kind"] == "science")]
+    drift = np.hypot(*np.ptp(middles(science, 240), axis=0))
+    assert np.hypot(np.ptp(science["dx"]), np.ptp(science["dy"])) > 330  # of pixel (0, 0)
+    assert drift < 15
+    assert f"39 of 39 frames aligned; the field moved over {drift:.1f} pixel" in drawn.text
+    section = drawn.source[drawn.source.index("Drift of the field") :]
+    low, high, _ = json.loads(re.search(r'data-x="([^"]*)"', section)[1])  # type: ignore[index]
+    assert high - low < 20
+
+
 def test_alignment_and_conditions_follow_the_table_of_frames(night: Write) -> None:
     run = night()
     text = page(run).text
     used = run.frames[run.frames["fate"] == "used"]
     science = used[used["kind"] == "science"]
-    drift = np.hypot(np.ptp(science["dx"]), np.ptp(science["dy"]))
+    drift = np.hypot(*np.ptp(middles(science, 240), axis=0))
     assert f"39 of 39 frames aligned; the field moved over {drift:.1f} pixel" in text
     assert "from 31 stars" in text
     for label in ("shift in x (pixel)", "rotation (deg)", "matched stars", "FWHM (pixel)", "airmass", "transparency"):

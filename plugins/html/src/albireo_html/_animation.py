@@ -7,7 +7,7 @@ title has the colour of what became of the frame.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,9 @@ class Marks:
     shape: tuple[int, int]
 
 
-def write_animations(run: Results, folder: Path, most: int, found: Sequence[Band]) -> list[dict[str, Any]]:
+def write_animations(
+    run: Results, folder: Path, most: int, found: Sequence[Band], shapes: Mapping[str, tuple[int, int]]
+) -> list[dict[str, Any]]:
     """Write a GIF for every field below ``folder``, and remove those of an earlier run.
 
     Parameters
@@ -74,6 +76,8 @@ def write_animations(run: Results, folder: Path, most: int, found: Sequence[Band
         Frames in all pictures together; of a longer night every so many are shown, and the reference.
     found : sequence of Band
         Says which stars are comparison stars.
+    shapes : mapping
+        Rows and columns of the reference images, by field.
 
     Returns
     -------
@@ -93,7 +97,7 @@ def write_animations(run: Results, folder: Path, most: int, found: Sequence[Band
         picked = [row for row in picked if names[row] in pictures]
         if len(picked) < 2:
             continue
-        marks = _marks(entry.read_catalogue(), found, entry.name, entry.read_image().shape)
+        marks = _marks(entry.read_catalogue(), found, entry.name, shapes[entry.name])
         path = Path(FOLDER) / f"{number}-{re.sub(r'[^A-Za-z0-9]+', '_', entry.name)}.gif"
         fates = [
             "reference" if name == entry.reference else fate

@@ -1,4 +1,8 @@
-"""Target and comparison stars close up on the reference image: apertures, growth curves, and cuts through the star."""
+"""Target and comparison stars close up: apertures on the reference image, growth curves, and cuts through the star.
+
+Growth curves and cuts are taken from a stack of the field where the run has one: it shows wings and neighbours that one
+exposure hides in its noise.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from numpy.typing import NDArray
 
 from albireo_html._chart import Chart, Panel, Series, draw
 from albireo_html._picture import asinh, cuts, ink
-from albireo_html._reference import Reference
+from albireo_html._reference import Deep, Reference
 from albireo_html._values import number, plural
 
 MOST = 9
@@ -73,12 +77,16 @@ def rings(recipe: Mapping[str, Any], aperture: float, fwhm: float) -> Rings:
     return Rings(aperture, float("nan"), float("nan"))
 
 
-def closeup(reference: Reference, sources: Sequence[Mapping[str, Any]], ring: Rings) -> dict[str, Any] | None:
+def closeup(
+    reference: Reference, deep: Deep, sources: Sequence[Mapping[str, Any]], ring: Rings
+) -> dict[str, Any] | None:
     """Draw the targets and comparison stars of a field; None if it has neither, or no star has a shape.
 
     Parameters
     ----------
     reference : Reference
+    deep : Deep
+        What growth curves and cuts are taken from.
     sources : sequence of mapping
         ``x``, ``y``, ``kind``, ``label`` of the stars, the most important first.
     ring : Rings
@@ -92,12 +100,23 @@ def closeup(reference: Reference, sources: Sequence[Mapping[str, Any]], ring: Ri
     reach = ceil(max(far + RING, ring.outer if isfinite(ring.outer) else 0.0)) + 1
     data = np.asarray(reference.image.data, dtype=np.float64)
     stars = [_cut_out(data, one, far, reach) for one in chosen]
+    drawn = _stars(deep, chosen, far, reach)
+    if not drawn:  # a stack of what all frames share may hold none of these stars
+        deep, drawn = Deep("the reference image", reference.image, reference.psf), stars
     return {
         "stamps": [_stamp(star, ring, reach) for star in stars],
-        "growth": _growth(stars, reference, ring, far, reach),
-        "cuts": _cuts(stars[:CUT], reference, ceil(far)),
-        "unit": str(reference.image.unit),
+        "growth": _growth(drawn, deep, ring, far, reach),
+        "cuts": _cuts(drawn[:CUT], deep, ceil(far)),
+        "of": deep.name,
     }
+
+
+def _stars(deep: Deep, chosen: Sequence[Mapping[str, Any]], far: float, reach: int) -> list[Star]:
+    """Cut out the stars that an image shows."""
+    data = np.asarray(deep.image.data, dtype=np.float64)
+    moved = ({**one, "x": one["x"] + deep.dx, "y": one["y"] + deep.dy} for one in chosen)
+    stars = [_cut_out(data, one, far, reach) for one in moved]
+    return [star for star in stars if isfinite(star.values[reach, reach])]
 
 
 def _cut_out(data: NDArray[np.float64], one: Mapping[str, Any], far: float, reach: int) -> Star:
@@ -152,7 +171,7 @@ def _sums(values: NDArray[np.float64], away: NDArray[np.float64], radii: NDArray
     return np.where(inside > 0, light[np.maximum(inside, 1) - 1], 0.0)
 
 
-def _growth(stars: Sequence[Star], reference: Reference, ring: Rings, far: float, reach: int) -> dict[str, Any]:
+def _growth(stars: Sequence[Star], deep: Deep, ring: Rings, far: float, reach: int) -> dict[str, Any]:
     """Draw the share of a star's light inside a radius, with that of the model and the aperture that is used."""
     radii = np.linspace(0, far, 61)
     series: list[Series] = []
@@ -164,19 +183,20 @@ def _growth(stars: Sequence[Star], reference: Reference, ring: Rings, far: float
         hue, size = ("gold", 2.4) if target else ("blue", 1.2)
         label = star.name if target else "" if any(one.hue == "blue" for one in series) else "comparison stars"
         series.append(Series(radii, sums / sums[-1], label, hue, style="line", size=size))
-    if reference.psf is not None:
-        model = reference.psf.stamps(0.0, 0.0, reach)[0]
+    if deep.psf is not None:
+        model = deep.psf.stamps(0.0, 0.0, reach)[0]
         sums = _sums(model, _distances(reach, 0.0, 0.0, FINE), radii)
         series.append(Series(radii, sums / sums[-1], "model", "ink", style="line", size=1.2))
     if isfinite(ring.aperture):
         edge, label = np.full(2, ring.aperture), f"aperture, {ring.aperture:.3g} pixel"
         series.append(Series(edge, np.array([0.0, 1.1]), label, "red", style="line", size=1.2))
-    alt = f"Growth curves of {plural(len(stars), 'star')}: the share of the light inside radii up to {far:.1f} pixel."
+    whose = f"{plural(len(stars), 'star')} on {deep.name}"
+    alt = f"Growth curves of {whose}: the share of the light inside radii up to {far:.1f} pixel."
     panel = Panel(f"light inside the radius, over that inside {far:.3g} pixel", series, 240, bounds=(0.0, 1.1))
     return draw(Chart([panel], "radius (pixel)", alt, bounds=(0.0, far)))
 
 
-def _cuts(stars: Sequence[Star], reference: Reference, reach: int) -> dict[str, Any]:
+def _cuts(stars: Sequence[Star], deep: Deep, reach: int) -> dict[str, Any]:
     """Draw the row and the column of pixels through each star, with the model scaled to the star."""
     panels = []
     grid = np.arange(-reach, reach + 1, dtype=np.float64)
@@ -186,15 +206,15 @@ def _cuts(stars: Sequence[Star], reference: Reference, reach: int) -> dict[str, 
         values = star.values[part, part]
         lines = [("row", "blue", values[reach], grid - star.dx), ("column", "gold", values[:, reach], grid - star.dy)]
         series = [Series(x, y, label, hue, size=6.0) for label, hue, y, x in lines]
-        if reference.psf is not None:
-            model = reference.psf.stamps(star.dx, star.dy, reach)[0]
+        if deep.psf is not None:
+            model = deep.psf.stamps(star.dx, star.dy, reach)[0]
             good = np.isfinite(values)
             scaled = model * (np.sum(values[good] * model[good]) / np.sum(model[good] ** 2))
             for line, (_, hue, _, x) in zip((scaled[reach], scaled[:, reach]), lines, strict=True):
                 label = "model" if hue == "blue" else ""
                 series.append(Series(x, line, label, hue, style="line", size=1.3))
-        panels.append(Panel(f"{star.name} ({reference.image.unit})", series, 130, whole=True))
+        panels.append(Panel(f"{star.name} ({deep.image.unit})", series, 130, whole=True))
     names = ", ".join(star.name for star in stars)
-    shape = "" if reference.psf is None else f" Model: FWHM {number(reference.psf.fwhm)} pixel."
-    alt = f"Cuts along the row and the column through {names}.{shape}"
+    shape = "" if deep.psf is None else f" Model: FWHM {number(deep.psf.fwhm)} pixel."
+    alt = f"Cuts along the row and the column through {names} on {deep.name}.{shape}"
     return draw(Chart(panels, "distance from the star (pixel)", alt, bounds=(-reach - 0.5, reach + 0.5)))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from albireo_html._chart import Panel, Series
-from albireo_html._curves import Axes, Curve, flux_bounds, rows
-from albireo_html._ratios import against_others
+from albireo_html._chart import Panel
+from albireo_html._curves import Axes, Curve, flux_bounds
+from albireo_html._ratios import against_others, ratio_series
 from albireo_html._values import floats, scatter, texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from albireo_html._measurements import Fluxes, Measurements
+    from albireo_html._measurements import Measured, Measurements
 
 MOST = 12
 """Comparison stars that are drawn, the heaviest."""
@@ -30,10 +30,10 @@ def comparisons_section(shown: Mapping[str, Curve], targets: set[str], measured:
         if curve.name not in targets or len(weights) < 2:
             continue
         names = texts(curve.table, "frame")
-        flux, err = measured.of(curve, names, {*weights, curve.source})
-        heaviest = sorted((star for star in weights if star in flux), key=lambda star: -weights[star])[:MOST]
-        pairs = [_pair(curve.source, star, flux, err) for star in heaviest]
-        ensembles = [_of(star, flux, err, weights) for star in heaviest]
+        found = measured.of(curve, names, {*weights, curve.source})
+        heaviest = sorted((star for star in weights if star in found.flux), key=lambda star: -weights[star])[:MOST]
+        pairs = [_pair(curve.source, star, found) for star in heaviest]
+        ensembles = [_of(star, found, weights) for star in heaviest]
         time = axes.clock(floats(curve.table, "time"))
         panels = [
             *_panels(f"{curve.name} / star {{}}", pairs, time, key),
@@ -53,16 +53,23 @@ def comparisons_section(shown: Mapping[str, Curve], targets: set[str], measured:
     return blocks
 
 
-_Ratio = tuple[int, "NDArray[np.float64]", "NDArray[np.float64]"]
+class _Ratio(NamedTuple):
+    """A star and its ratio in every frame, with the error, and where it is flagged."""
+
+    star: int
+    ratio: NDArray[np.float64]
+    err: NDArray[np.float64]
+    flagged: NDArray[np.bool_]
 
 
-def _of(star: int, flux: Fluxes, err: Fluxes, weights: dict[int, float]) -> _Ratio | None:
-    found = against_others(star, flux, err, weights)
-    return None if found is None else (star, *found)
+def _of(star: int, measured: Measured, weights: dict[int, float]) -> _Ratio | None:
+    found = against_others(star, measured.flux, measured.err, weights)
+    return None if found is None else _Ratio(star, *found, measured.flagged[star])
 
 
-def _pair(target: int, star: int, flux: Fluxes, err: Fluxes) -> _Ratio | None:
-    """Divide the target by one star; the error is that of both."""
+def _pair(target: int, star: int, measured: Measured) -> _Ratio | None:
+    """Divide the target by one star; error and flags are those of both."""
+    flux, err, flagged = measured
     if target not in flux or target == star:
         return None
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -70,7 +77,8 @@ def _pair(target: int, star: int, flux: Fluxes, err: Fluxes) -> _Ratio | None:
         if not np.isfinite(ratio).any():
             return None
         ratio /= np.nanmedian(ratio)
-        return star, ratio, ratio * np.hypot(err[target] / flux[target], err[star] / flux[star])
+        error = ratio * np.hypot(err[target] / flux[target], err[star] / flux[star])
+        return _Ratio(star, ratio, error, flagged[target] | flagged[star])
 
 
 def _panels(label: str, ratios: Sequence[_Ratio | None], time: NDArray[np.float64], key: str) -> list[Panel]:
@@ -78,16 +86,15 @@ def _panels(label: str, ratios: Sequence[_Ratio | None], time: NDArray[np.float6
     good = [ratio for ratio in ratios if ratio is not None]
     if not good:
         return []
-    names = rows(np.arange(len(time)))
-    bounds = flux_bounds(np.concatenate([ratio for _, ratio, _ in good]), np.concatenate([err for _, _, err in good]))
+    bounds = flux_bounds(np.concatenate([one.ratio for one in good]), np.concatenate([one.err for one in good]))
     return [
         Panel(
-            f"{label.format(star)} · scatter {scatter(_scatter(ratio))}",
-            [Series(time, ratio, "", "grey", err, "dots", 3.0, names, key)],
+            f"{label.format(one.star)} · scatter {scatter(_scatter(one.ratio))}",
+            ratio_series(time, one.ratio, one.err, one.flagged, 3.0, key),
             70,
             bounds=bounds,
         )
-        for star, ratio, err in good
+        for one in good
     ]
 
 

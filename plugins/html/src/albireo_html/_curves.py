@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from albireo import Flag
+from albireo_html._bakeoff import is_clear, read_winners
 from albireo_html._chart import Chart, Panel, Series, draw, hues
-from albireo_html._ratios import against_others
+from albireo_html._ratios import against_others, ratio_series
 from albireo_html._values import floats, listed, plural, robust_range, scatter, texts
+from albireo_html._ways import Place, Way, method_text
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -29,10 +31,14 @@ PER_BIN = 5
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A light curve of the run with what its table says of itself."""
+    """A light curve of the run with what its table says of itself.
+
+    Its file is ``path`` in the run folder, to which ``base`` leads from the page.
+    """
 
     table: Table
     path: str
+    base: str
     transparency: dict[str, float] = field(default_factory=dict)
     """What the sky let through in each frame, as far as a curve step found it."""
 
@@ -63,8 +69,12 @@ class Curve:
     @property
     def method(self) -> str:
         """Method and aperture."""
-        aperture = float(self.meta("APERTURE", np.nan))
-        return str(self.meta("METHOD")) + (f", r = {aperture:g} pixel" if isfinite(aperture) else "")
+        return method_text(str(self.meta("METHOD")), float(self.meta("APERTURE", np.nan)))
+
+    @property
+    def place(self) -> Place:
+        """Field, filter and detector."""
+        return self.field, str(self.meta("FILTER")), str(self.meta("DETECTOR"))
 
     @property
     def points(self) -> int:
@@ -88,10 +98,10 @@ class Curve:
 
 
 def read_curves(run: Results, base: str) -> list[Curve]:
-    """Give all light curves; ``base`` leads from the page to the run folder."""
+    """Give the chosen light curve of each target, field and filter; ``base`` leads from the page to the run folder."""
     ensembles = run.summary["ensembles"]
     return [
-        Curve(table, f"{base}/{path}", _transparency(table, ensembles))
+        Curve(table, path, base, _transparency(table, ensembles))
         for table, path in zip(run.curves, run.summary["curves"], strict=True)
         if len(table)
     ]
@@ -110,20 +120,6 @@ def _transparency(table: Table, ensembles: Sequence[Mapping[str, Any]]) -> dict[
             known = zip(ensemble["frames"], step.get("transparency", ()), strict=False)
             return {frame: value for frame, value in known if value is not None}
     return {}
-
-
-def chosen(curves: Sequence[Curve]) -> list[Curve]:
-    """Of each target, field and band, the curve with the smallest scatter: the one the page shows."""
-    best: dict[tuple[str, str, str], Curve] = {}
-    for curve in curves:
-        key = (curve.name, curve.field, curve.band)
-        if key not in best or _rank(curve) < _rank(best[key]):
-            best[key] = curve
-    return list(best.values())
-
-
-def _rank(curve: Curve) -> float:
-    return curve.scatter if isfinite(curve.scatter) else np.inf
 
 
 class Clock:
@@ -169,42 +165,91 @@ def keyed(shown: Sequence[Curve]) -> dict[str, Curve]:
 
 
 def curves_section(
-    run: Results, curves: Sequence[Curve], shown: Mapping[str, Curve], targets: set[str], measured: Measurements
+    run: Results,
+    curves: Sequence[Curve],
+    shown: Mapping[str, Curve],
+    targets: set[str],
+    measured: Measurements,
+    ways: Mapping[Place, Sequence[Way]],
 ) -> list[dict[str, Any]]:
-    """One block for each target: chart, and a table of all its curves.
+    """One block for each target: chart, a table of all ways to measure it, and where the bake-off differs.
 
     A star that is only drawn because there is no target gets no check star.
     """
-    drawn = list(shown.values())
-    every = chosen(curves)
-    colour = hues([curve.band for curve in every])
-    axes = Axes(drawn)
+    colour = hues([curve.band for curve in curves])
+    axes = Axes(list(shown.values()))
     at_once = {str(table.meta["OBJECT"]) for table in run.bands}
+    files, winners = set(run.summary["files"]), read_winners(run)
     blocks = []
-    for name in dict.fromkeys(curve.name for curve in every):
+    for name in dict.fromkeys(curve.name for curve in curves):
+        every = [curve for curve in curves if curve.name == name]
         mine = {key: curve for key, curve in shown.items() if curve.name == name}
+        rows = [_rows(curve, ways.get(curve.place, ()), files) for curve in every]
         check = measured if name in targets else None
         blocks.append(
             {
                 "name": name,
                 "chart": _chart(name, mine, colour, axes, check, name in at_once) if mine else None,
-                "rows": [_row(curve, curve in every) for curve in curves if curve.name == name],
+                "rows": [row for part in rows for row in part],
+                "chosen": any(len(part) > 1 for part in rows),
+                "differs": [
+                    text
+                    for curve in every
+                    if (text := _differs(curve, ways.get(curve.place, ()), winners.get((curve.place, curve.source))))
+                ],
             }
         )
     return blocks
 
 
-def _row(curve: Curve, shown: bool) -> dict[str, Any]:
-    return {
-        "band": curve.band,
-        "method": curve.method,
-        "points": curve.points,
-        "scatter": scatter(curve.scatter),
-        "expected": scatter(curve.expected),
-        "comparisons": len(curve.comparisons),
-        "path": curve.path,
-        "shown": shown,
-    }
+def _rows(curve: Curve, ways: Sequence[Way], files: Collection[str]) -> list[dict[str, Any]]:
+    """Give a row for each way in which the star of a curve was measured, with the table of that way."""
+    stem = curve.path.removesuffix(".ecsv")
+    drawn = _drawn(curve, ways)
+    rows = []
+    for way in ways:
+        served = way.stars.get(curve.source)
+        if served is None:
+            continue
+        file = f"{stem}_{way.label}.ecsv"
+        rows.append(
+            {
+                "band": curve.band,
+                "method": way.method,
+                "points": served.points,
+                "scatter": scatter(served.scatter),
+                "scatter_key": f"{served.scatter:.3e}",
+                "expected": scatter(served.expected),
+                "expected_key": f"{served.expected:.3e}",
+                "comparisons": way.comparisons,
+                "quality": scatter(way.quality),
+                "quality_key": f"{way.quality:.3e}",
+                "path": f"{curve.base}/{file if file in files and way is not drawn else curve.path}",
+                "shown": way is drawn,
+            }
+        )
+    return rows
+
+
+def _drawn(curve: Curve, ways: Sequence[Way]) -> Way | None:
+    """Find the way of a curve; of two with the same method and aperture that which scatters as the curve does."""
+    same = [way for way in ways if way.method == curve.method and curve.source in way.stars]
+    return min(same, key=lambda way: abs(way.stars[curve.source].scatter - curve.scatter), default=None)
+
+
+def _differs(curve: Curve, ways: Sequence[Way], winner: str | None) -> str:
+    """Say where the star of a curve scatters less by a way that is not drawn; empty where it does not."""
+    best = next((way for way in ways if way.label == winner), None)
+    drawn = _drawn(curve, ways)
+    if best is None or drawn is None or best is drawn:
+        return ""
+    least, here = best.stars[curve.source], drawn.stars[curve.source]
+    sure = "" if is_clear(here.scatter / least.scatter, least.points) else ", which is no clear difference"
+    return (
+        f"By the scatter of {curve.name} itself in {curve.band}, as the bake-off goes, {best.method} is best: "
+        f"{scatter(least.scatter)} against {scatter(here.scatter)} of the one that is drawn{sure} with "
+        f"{plural(least.points, 'point')}."
+    )
 
 
 def _chart(
@@ -301,16 +346,15 @@ def _check_panel(curve: Curve, key: str, clock: Clock, measured: Measurements | 
         return None
     weights = curve.comparisons
     check = max(weights, key=lambda star: weights[star])
-    names = texts(curve.table, "frame")
-    flux, err = measured.of(curve, names, weights)
-    found = against_others(check, flux, err, weights)
+    stars = measured.of(curve, texts(curve.table, "frame"), weights)
+    found = against_others(check, stars.flux, stars.err, weights)
     if found is None:
         return None
     ratio, error = found
     time = clock(floats(curve.table, "time"))
-    series = Series(time, ratio, "", "grey", error, "dots", 3.5, rows(np.arange(len(names))), key)
-    others = plural(len(flux) - 1, "other comparison star")
-    return Panel(f"check star {check} against {others}", [series], 90, bounds=flux_bounds(ratio, error))
+    series = ratio_series(time, ratio, error, stars.flagged[check], 3.5, key)
+    others = plural(len(stars.flux) - 1, "other comparison star")
+    return Panel(f"check star {check} against {others}", series, 90, bounds=flux_bounds(ratio, error))
 
 
 def saturated(curve: Curve) -> int:

@@ -13,7 +13,7 @@ from albireo_html._bands import Band
 from albireo_html._chart import NARROW, WIDE, Axis, place
 from albireo_html._closeup import closeup, rings
 from albireo_html._picture import asinh, ink, shrink
-from albireo_html._reference import Stages
+from albireo_html._reference import Stages, deepest
 from albireo_html._values import floats, plural, texts
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ CIRCLES = 400
 
 
 def fields_section(run: Results, found: list[Band]) -> list[dict[str, Any]]:
-    """One block for each field, one image in memory at a time."""
+    """One block for each field, the images of one field in memory at a time."""
     side = int(SIDE * min(1.0, (BUDGET / max(len(run.fields), 1)) ** 0.5))
     stages = Stages(run)
     recipe = tomllib.loads(run.recipe)
@@ -64,7 +64,9 @@ def fields_section(run: Results, found: list[Band]) -> list[dict[str, Any]]:
                 "sources": sources,
                 "marks": place(named, across, up, (WIDE * ny / nx, NARROW * ny / nx), spots, gap=10.0),
                 "background": background_picture(reference),
-                "closeup": closeup(reference, sources, rings(recipe, aperture, fwhm)),
+                "closeup": closeup(
+                    reference, deepest(run, entry.name, reference, stages), sources, rings(recipe, aperture, fwhm)
+                ),
                 "alt": f"The reference frame {entry.reference} with {plural(len(catalogue), 'catalogued source')}"
                 + "".join(
                     f"; {one['label']} at x {one['x']:.0f}, y {one['y']:.0f}"

@@ -32,6 +32,22 @@ Fluxes = dict[int, "NDArray[np.float64]"]
 """Fluxes or errors of stars, by their numbers; NaN where there is none."""
 
 
+class Measured(NamedTuple):
+    """Some stars in some frames, by their numbers, as one method and aperture measured them.
+
+    Attributes
+    ----------
+    flux, err : dict of int to ndarray, shape (frames,)
+        NaN where there is none.
+    flagged : dict of int to ndarray of bool, shape (frames,)
+        Where a measurement has a flag.
+    """
+
+    flux: Fluxes
+    err: Fluxes
+    flagged: dict[int, NDArray[np.bool_]]
+
+
 class Group(NamedTuple):
     """The stars of a field in one filter, as one method and aperture measured them: medians over the frames.
 
@@ -79,8 +95,8 @@ class Measurements:
         self._seen: Counter[tuple[str, str, str]] = Counter()
         if path.exists():
             self._read(path)
-        # Columns: frame, source, method, aperture, flux, error.
-        self._rows = np.concatenate(self._kept) if self._kept else np.empty((0, 6))
+        # Columns: frame, source, method, aperture, flux, error, flags.
+        self._rows = np.concatenate(self._kept) if self._kept else np.empty((0, 7))
         self._kept = []
 
     def _read(self, path: Path) -> None:
@@ -99,7 +115,8 @@ class Measurements:
         wanted = np.isin(source, self._stars)
         methods, which = np.unique(part["method"], return_inverse=True)
         codes = np.array([self._methods.setdefault(_text(name), len(self._methods)) for name in methods])
-        columns = (frame, source, codes[which.reshape(-1)], part["aperture"], part["flux"], part["flux_err"])
+        numbers = (part[name] for name in ("aperture", "flux", "flux_err", "flags"))
+        columns = (frame, source, codes[which.reshape(-1)], *numbers)
         for keep, rows in ((self._kept, wanted), (self._sampled, picked)):
             if rows.any():
                 keep.append(np.column_stack([np.asarray(column)[rows].astype(np.float64) for column in columns]))
@@ -117,8 +134,8 @@ class Measurements:
         lengths = np.diff(np.append(starts, len(names)))
         return np.repeat(numbers, lengths), np.repeat(picked, lengths)
 
-    def of(self, curve: Curve, names: Sequence[str], stars: Collection[int]) -> tuple[Fluxes, Fluxes]:
-        """Flux and error of stars in frames, as the method of a curve measured them; who has no flux is missing."""
+    def of(self, curve: Curve, names: Sequence[str], stars: Collection[int]) -> Measured:
+        """Give stars in frames, as the method of a curve measured them; who has no flux is missing."""
         method = self._methods.get(str(curve.meta("METHOD")), -1)
         aperture = float(curve.meta("APERTURE", np.nan))
         rows = self._rows[(self._rows[:, 2] == method) & np.isin(self._rows[:, 1], list(stars))]
@@ -130,14 +147,16 @@ class Measurements:
         row_of[-1] = -1  # frames without a measurement
         where = row_of[rows[:, 0].astype(np.int64)]
         rows, where = rows[where >= 0], where[where >= 0]
-        flux: Fluxes = {}
-        err: Fluxes = {}
+        found = Measured({}, {}, {})
         for star in np.unique(rows[:, 1]).astype(np.int64).tolist():
             mine = rows[:, 1] == star
             if np.isfinite(rows[mine, 4]).any():
-                flux[star], err[star] = np.full((2, len(names)), np.nan)
-                flux[star][where[mine]], err[star][where[mine]] = rows[mine, 4], rows[mine, 5]
-        return flux, err
+                for values, column in ((found.flux, 4), (found.err, 5)):
+                    values[star] = np.full(len(names), np.nan)
+                    values[star][where[mine]] = rows[mine, column]
+                found.flagged[star] = np.zeros(len(names), dtype=bool)
+                found.flagged[star][where[mine]] = rows[mine, 6] > 0
+        return found
 
     def groups(self) -> list[Group]:
         """Medians of flux and signal to noise of every star, by field, filter, method and aperture."""

@@ -96,15 +96,22 @@ def _masters(run: Results) -> str:
 
 
 def _comparisons(wanted: Sequence[Curve]) -> list[str]:
-    """Say which comparison stars serve each target."""
-    said: dict[str, list[str]] = {}
+    """Say which comparison stars serve each target; targets and filters that share them are told together."""
+    served: dict[tuple[tuple[int, ...], str], list[str]] = {}
     for curve in wanted:
         if curve.comparisons:
-            stars = ", ".join(str(star) for star in sorted(curve.comparisons))
-            said.setdefault(curve.name, []).append(
-                f"{plural(len(curve.comparisons), 'comparison star')} in {curve.band} ({stars})"
-            )
-    return [f"{name} is measured against {listed(parts)}." for name, parts in said.items()]
+            served.setdefault((tuple(sorted(curve.comparisons)), curve.band), []).append(curve.name)
+    bands: dict[tuple[tuple[str, ...], tuple[int, ...]], list[str]] = {}
+    for (stars, band), names in served.items():
+        bands.setdefault((tuple(dict.fromkeys(names)), stars), []).append(band)
+    said: dict[tuple[str, ...], list[str]] = {}
+    for (targets, stars), where in bands.items():
+        numbers = ", ".join(str(star) for star in stars)
+        said.setdefault(targets, []).append(f"{plural(len(stars), 'comparison star')} in {listed(where)} ({numbers})")
+    return [
+        f"{listed(targets)} {'is' if len(targets) == 1 else 'are'} measured against {listed(parts)}."
+        for targets, parts in said.items()
+    ]
 
 
 def _errors(recipe: Mapping[str, Any], masters: bool) -> str:

@@ -19,7 +19,7 @@ from albireo_html._chart import BREADTH, SPAN
 from albireo_html._clipped import clipped_section
 from albireo_html._comparisons import comparisons_section
 from albireo_html._conditions import conditions_section
-from albireo_html._curves import Curve, chosen, curves_section, keyed, read_curves, saturated, sentence
+from albireo_html._curves import Curve, curves_section, keyed, read_curves, saturated, sentence
 from albireo_html._cutouts import write_cutouts
 from albireo_html._exposures import exposures_section
 from albireo_html._fields import fields_section
@@ -30,8 +30,10 @@ from albireo_html._methods import methods, timing
 from albireo_html._night import Night
 from albireo_html._picture import gradient
 from albireo_html._points import CUT, flag_names, points
+from albireo_html._reference import shapes
 from albireo_html._stars import stars_section
 from albireo_html._values import DASH, duration, grouped, number, plural, scatter, texts
+from albireo_html._ways import read_ways
 
 if TYPE_CHECKING:
     from albireo import Results
@@ -45,8 +47,7 @@ def render(run: Results, folder: Path, max_rows: int, animation: int, sheets: li
     """
     base = Path(os.path.relpath(run.folder, folder)).as_posix()
     frames = run.frames
-    curves = read_curves(run, base)
-    shown = chosen(curves)
+    shown = read_curves(run, base)
     found = bands(run.stars, shown) if (run.folder / "stars.ecsv").exists() else []
     targets = {name for band in found for name in texts(band.table, "name") if name}
     wanted = [curve for curve in shown if curve.name in targets]
@@ -74,6 +75,7 @@ def render(run: Results, folder: Path, max_rows: int, animation: int, sheets: li
         "limit": f"{VARIABLE:g}",
     }
     conditions = conditions_section(night, shown)
+    sizes, ways = shapes(run), read_ways(run)
     return environment.get_template("index.html").render(
         base=base,
         summary=run.summary,
@@ -82,12 +84,12 @@ def render(run: Results, folder: Path, max_rows: int, animation: int, sheets: li
         warnings=_warnings(run.summary["warnings"], table, wanted),
         remarks=run.summary["notes"],
         tiles=_tiles(run, table, wanted, found, conditions, night),
-        curves=curves_section(run, curves, keys, targets, measured),
+        curves=curves_section(run, shown, keys, targets, measured, ways),
         comparisons=comparisons_section(keys, targets, measured),
         points=points(keys, write_cutouts(run, folder)),
         stars=stars_section(found, measured.groups()),
         clipped=clipped_section(run),
-        bakeoff=bakeoff_section(run.folder),
+        bakeoff=bakeoff_section(run, ways),
         cadence=cadence_section(night),
         exposures=exposures_section(frames),
         counts=table,
@@ -96,8 +98,8 @@ def render(run: Results, folder: Path, max_rows: int, animation: int, sheets: li
         rows=rows(frames, max_rows),
         sheets=sheets,
         masters=masters_section(run),
-        alignment=alignment_section(night),
-        animations=write_animations(run, folder, animation, found),
+        alignment=alignment_section(night, sizes),
+        animations=write_animations(run, folder, animation, found, sizes),
         conditions=conditions,
         science=len(night),
         fields=fields_section(run, found),

@@ -1,4 +1,7 @@
-"""Stars against each other: a comparison star against the ensemble of the others, weighted as the curve was."""
+"""Stars against each other: a comparison star against the ensemble of the others, weighted as the curve was.
+
+A ratio is drawn as the light curve of the target is: a measurement with a flag is a ring.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from albireo_html._chart import Series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,3 +49,21 @@ def against_others(
             return None
         ratio /= np.nanmedian(ratio)
         return ratio, ratio * err[star] / flux[star]
+
+
+def ratio_series(
+    time: NDArray[np.float64],
+    ratio: NDArray[np.float64],
+    err: NDArray[np.float64],
+    flagged: NDArray[np.bool_],
+    size: float,
+    key: str,
+) -> list[Series]:
+    """Draw a ratio with dots of a size, and rings where it is flagged; ``key`` is that of the light curve."""
+    series = []
+    marked = flagged & np.isfinite(ratio)
+    for what, label, style, width in ((~flagged, "", "dots", size), (marked, "flagged", "rings", size + 2.0)):
+        if what.any():
+            names = [str(row) for row in np.flatnonzero(what).tolist()]
+            series.append(Series(time[what], ratio[what], label, "grey", err[what], style, width, names, key))
+    return series
