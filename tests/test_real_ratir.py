@@ -134,8 +134,8 @@ def test_the_two_pointings_of_the_visit_are_two_fields(results: Results) -> None
     assert len(aligned) == 8  # four of each field, onto a frame of its own
     assert aligned["matched"].min() >= 15
     assert aligned["align_rms"].max() < 0.4
-    # Dithers of 10 arcsec were commanded; the telescope moved up to 175 pixels from frame to frame.
-    assert np.hypot(aligned["dx"], aligned["dy"]).max() < 200
+    # Dithers of 10 arcsec were commanded; the telescope moved up to 175 pixels from frame to frame, and more in all.
+    assert np.hypot(aligned["dx"], aligned["dy"]).max() < 260
 
 
 def test_science_frames_look_as_they_were(results: Results) -> None:

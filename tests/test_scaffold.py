@@ -181,7 +181,7 @@ def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
             "telescope",
             "mine",
             "there is no role 'telescope'; roles are instrument, selector, master, correction, background, finder, "
-            "aligner, photometer, curve-step, report, executor",
+            "psf, aligner, stacker, photometer, curve-step, report, executor",
         ),
         (
             "photometer",

@@ -548,7 +548,7 @@ def test_everything_that_is_wrong_with_a_definition_is_told_at_once(tmp_path):
         [
             "colour: there is no such key; "
             "keys here are name, hdu, identity, kinds, parts, amplifiers, simultaneous, frame, placeholders, site, "
-            "setup, spared, match, example, example_hdus, more_examples",
+            "telescope, setup, spared, match, example, example_hdus, more_examples",
             "hdu: should be 'first', 'each' or a number from 0, not 'second'",
             f"identity.telescop: 'telescop' {NO_KEYWORD}",
             "kinds.1.kind: 'sience' is no kind of frame; did you mean 'science'?; "

@@ -140,14 +140,14 @@ def test_scaling_beyond_a_factor_of_two_deserves_a_word(exptime, warns):
 
 
 def test_gains_of_two_amplifiers_follow_the_trim():
-    halves = tuple(Amplifier(Section(1, 4, x, x + 2), gain=g, read_noise=1.0) for x, g in ((1, 2.0), (3, 5.0)))
+    halves = tuple(Amplifier(Section(1, 4, x, x + 2), gain=g, read_noise=2.0) for x, g in ((1, 2.0), (3, 5.0)))
     frame = frame_of(amplifiers=halves)
     terms = [stage.terms(constant(0.0), frame, {}) for stage in (Trim(), Gain())]
     result = apply_terms(constant(10.0), frame, terms)
     np.testing.assert_array_equal(result.data, np.repeat([[20.0, 20.0, 50.0, 50.0]], 3, axis=0))
     assert str(result.unit) == "electron"
     # Photon noise in electrons is the number of electrons.
-    np.testing.assert_allclose(variance_of(result), result.data + 1.0, rtol=1e-6)
+    np.testing.assert_allclose(variance_of(result), result.data + 2.0**2, rtol=1e-6)
 
 
 def test_untrimmed_pixels_of_no_amplifier_are_no_data_where_gains_differ():

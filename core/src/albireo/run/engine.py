@@ -22,7 +22,6 @@ from albireo.run.masters import build_masters
 from albireo.run.outputs import outputs_key, up_to_date, write_outputs
 from albireo.run.science import process_frames
 from albireo.run.select import decide, judge, rescued, select
-from albireo.run.stacks import make_stacks
 from albireo.run.state import RunState, Watch
 from albireo.store import Index
 
@@ -174,8 +173,11 @@ def _run(run: RunState) -> RunOutcome:
     with run.timed("frames"):
         pending = process_frames(run)
     judge(run)
-    with run.timed("stacks"):
-        make_stacks(run)
+    if run.recipe.stackers:
+        from albireo.run.stacks import make_stacks  # brings the libraries of images
+
+        with run.timed("stacks"):
+            make_stacks(run)
     key = outputs_key(run)
     changed = bool(pending) or not up_to_date(run, key)
     if changed:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from albireo import PSF, PSFEstimator
+from albireo import PSFEstimator
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
 
-    from albireo import Background, Sources
+    from albireo import PSF, Background, Sources
     from albireo_psf.cuts import Cuts
     from albireo_psf.shape import Fitted
 
@@ -43,7 +43,7 @@ class _Fit(PSFEstimator, name="fit"):
         """Choose stars and fit a profile to them; None if there is none."""
         import numpy as np
 
-        from albireo import variance_of
+        from albireo import PSF, variance_of
         from albireo_psf.choice import choose, neighbours
         from albireo_psf.cuts import cut
         from albireo_psf.shape import SPARED, fit_shape
