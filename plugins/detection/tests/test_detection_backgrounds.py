@@ -1,5 +1,9 @@
 """Backgrounds on simulated skies with known level and noise."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -215,3 +219,21 @@ def test_two_estimates_agree_and_the_image_is_left_alone():
     assert np.array_equal(one.level, two.level)
     assert np.array_equal(one.rms, two.rms)
     assert np.array_equal(pixels, before)
+
+
+MEASURE = """
+import numpy as np
+from albireo_detection.boxes import measure
+pixels = np.random.default_rng(1).normal(100.0, 10.0, (512, 500)).astype(np.float32)
+boxes = measure(pixels, np.empty((512, 0), dtype=bool), 64)
+print(boxes.level.tobytes().hex(), boxes.sigma.tobytes().hex())
+"""
+
+
+def test_code_just_compiled_and_code_from_the_cache_give_the_same_bits(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", MEASURE]
+    first, second = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    )
+    assert first == second

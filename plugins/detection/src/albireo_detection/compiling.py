@@ -36,8 +36,9 @@ def part(function: Function) -> Function:
 
 
 def reordered(function: Function) -> Function:
-    """Make a part whose sums may be taken in any order, so that they become vector instructions.
+    """Make a part that counts: its sums may be taken in any order, so that they become vector instructions.
 
-    Values that are not numbers keep their meaning. Counts are best kept in float32, exact up to 2**24.
+    Values that are not numbers keep their meaning. For counts in float32, exact up to 2**24, the order does not
+    matter; a sum of other values would depend on what the compiler makes of it.
     """
     return cast(Function, numba.njit(function, fastmath={"reassoc", "nsz", "contract"}, error_model="numpy"))
