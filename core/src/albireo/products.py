@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from albireo.images import atomic_path
 from albireo.tasks import DamagedProductError
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ ALIGNMENT = 16
 
 def save_arrays(path: Path, arrays: Mapping[str, Any], note: Mapping[str, Any]) -> None:
     """Write arrays and a note of plain values to one file."""
+    from albireo.images import atomic_path  # brings astropy, which those who only read do without
+
     parts: list[NDArray[Any]] = []
     places: dict[str, Any] = {}
     offset = 0

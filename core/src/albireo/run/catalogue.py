@@ -20,14 +20,13 @@ from albireo.plan import find_frame, first_frame, share_targets
 from albireo.recipe import Place, Target
 from albireo.run.folder import RunError
 from albireo.run.science import work_on
-from albireo.run.starlist import StarList, View, good_stars
 from albireo.run.state import FieldState, RunState
 from albireo.run.userstars import read_user_stars
 from albireo.sources import Transform, Window
 from albireo.store import key_of, stage_key
 
 if TYPE_CHECKING:
-    pass
+    from albireo.run.starlist import StarList, View
 
 __all__ = ["make_catalogues"]
 
@@ -168,6 +167,7 @@ class _Sky:
     def _eye(self, state: FieldState) -> _Eye:
         from albireo.jobs import load_sources
         from albireo.products import load_arrays
+        from albireo.run.starlist import View
 
         assert state.reference_product is not None
         assert state.reference_image is not None
@@ -191,6 +191,8 @@ class _Sky:
 
         A camera that cannot be mapped onto the primary may be mapped onto another that can.
         """
+        from albireo.run.starlist import good_stars
+
         least = self.run.recipe.catalogue.min_snr
         eyes.sort(key=lambda eye: -len(good_stars(eye.view, least)))  # stable: of equal ones the first
         mapped, waiting = eyes[:1], eyes[1:]
@@ -241,6 +243,8 @@ class _Sky:
         first: int = 1,
     ) -> StarList:
         """List the stars to measure on some cameras: what they detected, or what a person gave."""
+        from albireo.run.starlist import StarList
+
         views = [eye.view for eye in eyes]
         if not self.given:
             return StarList(views, self.run.recipe.catalogue, first)
