@@ -409,7 +409,7 @@ def test_a_click_on_drop_with_a_reason_is_replayed_by_the_recipe(
 ) -> None:
     with reviewing(out, environment) as (page, _):
         browser.open(page.url)
-        assert browser.wait("document.querySelectorAll('.card').length") == len(Results(out).frames)
+        browser.wait(f"document.querySelectorAll('.card').length === {len(Results(out).frames)}")
         loaded = f"document.querySelector('{card(FRAME, 'img')}')"
         assert browser.wait(f"{loaded}.complete && {loaded}.naturalWidth") > 100
         browser.type(card(FRAME, "input"), "a plane crossed the field")
