@@ -23,7 +23,9 @@ _HOMES = {
         "iso_to_mjd",
         "mjd_to_iso",
     ),
+    "engine.compiling": ("kernel",),
     "engine.memory": ("empty_plane",),
+    "engine.threads": ("available_cores",),
     "exposures": ("group_by_overlap",),
     "psf": ("PSF",),
     "sources": ("Background", "Sources", "Transform"),
@@ -89,7 +91,9 @@ if TYPE_CHECKING:
     from albireo.declarative import DeclarativeInstrument as DeclarativeInstrument
     from albireo.definition import CameraDefinition as CameraDefinition
     from albireo.definition import load_definition as load_definition
+    from albireo.engine.compiling import kernel as kernel
     from albireo.engine.memory import empty_plane as empty_plane
+    from albireo.engine.threads import available_cores as available_cores
     from albireo.exposures import group_by_overlap as group_by_overlap
     from albireo.frames import JD_OF_MJD_ZERO as JD_OF_MJD_ZERO
     from albireo.frames import MASTER_KINDS as MASTER_KINDS

@@ -235,7 +235,7 @@ def test_order_strips_and_threads_do_not_change_a_bit(rng, choice, monkeypatch):
     data[rng.random(data.shape) < 0.01] = np.nan
     first = Combine(**choice).build(MemoryStack(data))
     for rows, order, threads in ((1, None, 8), (200, None, 1), (7, [3, 1, 7, 0, 6, 2, 5, 4], 3)):
-        monkeypatch.setattr(combining, "_cores", lambda threads=threads: threads)
+        monkeypatch.setattr(combining, "available_cores", lambda threads=threads: threads)
         monkeypatch.setattr(combining, "BLOCK", 512)
         other = Combine(**choice).build(MemoryStack(data, rows=rows, order=order))
         assert np.array_equal(first.data, other.data)

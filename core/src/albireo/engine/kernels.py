@@ -23,6 +23,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from albireo.engine.compiling import kernel
 from albireo.engine.steps import Canvas, Op, Step
 from albireo.engine.threads import in_parts
 
@@ -45,20 +46,6 @@ DATA, FLAGS, VARIANCE, OUT, OUT_FLAGS, OUT_VARIANCE, OUT_MASK = range(7)
 """Rows of the table of the canvas; a plane that is missing has the address zero."""
 
 ZERO, NAN, INFINITE = np.float32(0.0), np.float32(np.nan), np.float32(np.inf)
-
-
-def _compiled(signature: str) -> Callable[[Function], Function]:
-    """Compile with the cache on disk, or without it where no folder can be written."""
-
-    def decorate(function: Function) -> Function:
-        # With numpy's rules for division; else every divisor would be tested for zero, one by one.
-        try:
-            compiled: Any = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
-        except (RuntimeError, OSError):
-            compiled = numba.njit(signature, nogil=True, error_model="numpy")(function)
-        return cast(Function, compiled)
-
-    return decorate
 
 
 def _copied(function: Function) -> Function:
@@ -284,8 +271,9 @@ def _chain(x: Any, v: Any, planes: Any, i: int, numbers: Any, noisy: bool, spare
         _silent_chain(x, level, p, r, d, numbers, factor, False)
 
 
-@_compiled(
-    "void(int64[:, ::1], int64[:, :, ::1], float32[::1], int64[:, ::1], int64, int64, int64, int64, uint16, uint16)"
+@kernel(
+    "void(int64[:, ::1], int64[:, :, ::1], float32[::1], int64[:, ::1], int64, int64, int64, int64, uint16, uint16)",
+    error_model="numpy",
 )
 def _run(
     steps: Any,
@@ -422,7 +410,7 @@ def run(steps: list[Step], canvas: Canvas, rows: int) -> None:
     in_parts(part, ny, nx)
 
 
-@_compiled("void(int64, int64, float32[:, ::1], float32)")
+@kernel("void(int64, int64, float32[:, ::1], float32)", error_model="numpy")
 def _convert(address: int, step: int, out: Any, zero: Any) -> None:
     for i in range(out.shape[0]):
         row = out[i]

@@ -9,21 +9,19 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from albireo import kernel
+
 __all__ = ["compiled"]
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function when it is first called, with the cache on disk where a folder can be written."""
     try:
-        from numba import njit
+        # With numpy's rules for division: no test for zero, which the callers rule out.
+        fast: Callable[..., Any] = kernel(error_model="numpy")(function)
     except ImportError as error:
         logging.getLogger(__name__).warning(
             "numba cannot be used (%s); stars are measured by plain Python, some hundred times slower", error
         )
         return function
-    # With numpy's rules for division: no test for zero, which the callers rule out.
-    try:
-        fast: Any = njit(nogil=True, cache=True, error_model="numpy")(function)
-    except (RuntimeError, OSError):
-        fast = njit(nogil=True, error_model="numpy")(function)
-    return fast  # type: ignore[no-any-return]
+    return fast

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from albireo import available_cores
 from albireo_combine.engine import BLOCK, block_function, weighted_function
 from albireo_combine.rules import PRIOR_WEIGHT, Rule
 
@@ -106,7 +106,7 @@ def combine_strips(
     if rule.frame_noise:
         function = weighted_function(np.array(rule.frame_noise, dtype=np.float64), _by_name(stack))
     combined = Combined.empty(stack.shape)
-    with ThreadPoolExecutor(max_workers=min(THREADS, _cores())) as pool:
+    with ThreadPoolExecutor(max_workers=min(THREADS, available_cores())) as pool:
         for strip in stack.strips(scale):
             if hidden is not None:
                 _hide(strip.data, strip.rows, hidden)
@@ -153,8 +153,3 @@ def _hide(data: NDArray[np.float32], rows: slice, hidden: Hidden) -> None:
 def _by_name(stack: Stack) -> NDArray[np.int64]:
     """Give the order in which weighted values are added: by name, so that the order of the frames does not matter."""
     return np.array(sorted(range(len(stack)), key=lambda index: stack.frames[index].name), dtype=np.int64)
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

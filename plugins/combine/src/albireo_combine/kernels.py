@@ -13,13 +13,13 @@ Importing this module compiles two functions, or loads them from numba's cache o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import sqrt
 from typing import Any
 
 import numba
 import numpy as np
 
+from albireo import kernel
 from albireo_combine.rules import MAD_TO_SIGMA, WINSOR_CHANGE, WINSOR_DEVIATION, WINSOR_LIMIT, WINSOR_ROUNDS
 
 WIDTH = 128
@@ -32,18 +32,6 @@ PAIR, MERGE, FOUR = 0, 1, 2
 
 SAFE = 1.0 - 1e-6
 """Factor for a quick test that is followed by the exact one."""
-
-
-def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
-    """Compile with the cache on disk, or without it where no folder can be written."""
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(signature, nogil=True, cache=True)(function)
-        except (RuntimeError, OSError):
-            return numba.njit(signature, nogil=True)(function)
-
-    return decorate
 
 
 @numba.njit(inline="always")
@@ -85,7 +73,7 @@ def _spread(tile: Any, w: Any, lo: Any, hi: Any, middle: float) -> float:
     return 0.5 * (max(below, np.float64(tile[np.uint64(left + k - 1) * _W + w]) - middle) + far)
 
 
-@compiled("void(float32[::1], uint64[:, ::1])")
+@kernel("void(float32[::1], uint64[:, ::1])")
 def sort_tile(tile: Any, network: Any) -> None:
     """Sort the columns of a tile of shape (n, WIDTH), flattened, by a `network` of comparators.
 
@@ -145,7 +133,7 @@ def _width(tile: Any, w: Any, lo: Any, hi: Any, middle: float, clipping: int) ->
     return width
 
 
-@compiled(
+@kernel(
     "void(float32[:, ::1], int64, int64, uint64[:, ::1], boolean, int64, float64, float64, float64, float64, float64, "
     "int64, int64[:, ::1], float64[::1], float64[::1], float32[::1], float32[::1], uint16[::1], uint16[::1], "
     "int64[::1])"

@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from albireo_combine.kernels import compiled
+from albireo import kernel
 from albireo_combine.rules import (
     HALF_PI,
     MAD_TO_SIGMA,
@@ -84,7 +84,7 @@ def _weighted_middle(x: Any, ranks: Any, left: Any, pull: Any) -> float:
     return last
 
 
-@compiled(
+@kernel(
     "void(float32[:, ::1], int64, int64, float64[:, ::1], int64[::1], int64, float64, float64, float64, int64, "
     "float64[::1], float64[::1], float32[::1], float32[::1], uint16[::1], uint16[::1], int64[::1])"
 )

@@ -11,23 +11,16 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from albireo import kernel
+
 __all__ = ["compiled", "part", "reordered"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(signature: str) -> Callable[[Function], Function]:
-    """Compile for these types, with the cache on disk, or without it where no folder can be written."""
-
-    def decorate(function: Function) -> Function:
-        # With numpy's rules for division; else every divisor would be tested for zero, one by one.
-        try:
-            made: Any = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
-        except (RuntimeError, OSError):
-            made = numba.njit(signature, nogil=True, error_model="numpy")(function)
-        return cast(Function, made)
-
-    return decorate
+    """Compile for these types, with numpy's rules for division."""
+    return cast("Callable[[Function], Function]", kernel(signature, error_model="numpy"))
 
 
 def part(function: Function) -> Function:

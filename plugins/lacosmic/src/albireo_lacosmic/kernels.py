@@ -10,13 +10,13 @@ The functions release the global lock. Importing this module compiles both, or l
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numba
 import numpy as np
 
+from albireo import kernel
 from albireo_lacosmic.rules import PAD, TINY
 
 PIECE = 256
@@ -26,18 +26,6 @@ WIDTH = 64
 """Windows sorted together. A constant of the compiled code, because the vectoriser needs to know it."""
 
 _W = np.uint64(WIDTH)
-
-
-def _compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
-    """Compile with the cache on disk, or without it where no folder can be written."""
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(signature, nogil=True, cache=True)(function)
-        except (RuntimeError, OSError):
-            return numba.njit(signature, nogil=True)(function)
-
-    return decorate
 
 
 @numba.njit(inline="always")
@@ -50,7 +38,7 @@ def _high(a: Any, b: Any) -> Any:
     return b if a < b else a
 
 
-@_compiled("int64(float32[:, ::1], float32[:, ::1], boolean[:, ::1], float32, int64[::1])")
+@kernel("int64(float32[:, ::1], float32[:, ::1], boolean[:, ::1], float32, int64[::1])")
 def screen(pixels: Any, variance: Any, closed: Any, limit: Any, found: Any) -> int:
     """Find places whose sharpness may be above a limit; see `albireo_lacosmic.reference.screen`.
 
@@ -99,7 +87,7 @@ def screen(pixels: Any, variance: Any, closed: Any, limit: Any, found: Any) -> i
     return total
 
 
-@_compiled("void(float32[::1], boolean[::1], int64[::1], int64[::1], uint64[:, ::1], float32[::1], int64[::1])")
+@kernel("void(float32[::1], boolean[::1], int64[::1], int64[::1], uint64[:, ::1], float32[::1], int64[::1])")
 def _medians(plane: Any, hole: Any, places: Any, steps: Any, comparators: Any, medians: Any, numbers: Any) -> None:
     """Fill in the median of each window and the number of its values; an empty ``hole`` means that there are none."""
     n = steps.size

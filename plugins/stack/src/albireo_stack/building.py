@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from albireo import AlignedFrames, FrameError
+from albireo import AlignedFrames, FrameError, available_cores
 from albireo_stack.combining import Planes, running_mean, strip_clipped_mean, strip_median
 from albireo_stack.noise import kept_noise
 from albireo_stack.scratch import frame_store
@@ -74,7 +73,7 @@ def build(
             f"all that the frames show is {grid.shape[1]} x {grid.shape[0]} pixels, and a stack of them takes "
             f'{result / 2**30:.1f} GiB. Use area = "reference", or give the executor more memory'
         )
-    threads = max(1, min(_cores(), MOST_THREADS, (frames.memory - result) // (WORKING * size)))
+    threads = max(1, min(available_cores(), MOST_THREADS, (frames.memory - result) // (WORKING * size)))
     work = _Work(frames, members, grid, options)
     count = len(members.indices)
     exptimes = np.array([frames[index].frame.exptime for index in members.indices], dtype=np.float32)
@@ -198,8 +197,3 @@ def _in_order(
     while waiting:
         first, future = waiting.popleft()
         yield first, future.result()
-
-
-def _cores() -> int:
-    """Count the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

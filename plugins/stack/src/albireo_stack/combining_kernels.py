@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
-from albireo_stack.kernels import compiled
+from albireo import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def _sort(tile: Any, network: Any) -> None:
             tile[j + w] = y if ordered else x
 
 
-@compiled("void(float32[:, ::1], uint64[:, ::1], boolean, float32[::1], float32[::1], int64, int64)")
+@kernel("void(float32[:, ::1], uint64[:, ::1], boolean, float32[::1], float32[::1], int64, int64)")
 def medians(values: Any, network: Any, lower: bool, middle: Any, spread: Any, start: int, stop: int) -> None:
     """Give the median of each pixel, and the median absolute deviation from it.
 
@@ -100,7 +100,7 @@ def medians(values: Any, network: Any, lower: bool, middle: Any, spread: Any, st
                 spread[begin + w] = half * (tile[low * WIDTH + w] + tile[high * WIDTH + w])
 
 
-@compiled("void(float32[:, ::1], float32[:, ::1], float32[::1], float32[::1], float32[::1], int32[::1], int64, int64)")
+@kernel("void(float32[:, ::1], float32[:, ::1], float32[::1], float32[::1], float32[::1], int32[::1], int64, int64)")
 def median_errors(
     values: Any, variances: Any, exptimes: Any, inverse: Any, coverage: Any, count: Any, start: int, stop: int
 ) -> None:
@@ -127,7 +127,7 @@ def median_errors(
         inverse[p], coverage[p], count[p] = total, seconds, number
 
 
-@compiled(
+@kernel(
     "void(float32[:, ::1], float32[:, ::1], float32[::1], float32[::1], float32[::1], float64[::1], float32[::1],"
     " float32[::1], float64, float32[::1], float32[::1], float32[::1], int32[::1], int32[::1], int64, int64)"
 )

@@ -9,16 +9,15 @@ The functions release the global lock, so that frames run on threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import floor
 from typing import Any
 
-import numba
 import numpy as np
 
+from albireo import kernel
 from albireo_stack.interpolation import STEPS
 
-__all__ = ["compiled", "mark_near", "warp"]
+__all__ = ["mark_near", "warp"]
 
 LOST = np.float32(0.01)
 """Weight of masked neighbours that the others may take over; with more, the pixel has no value."""
@@ -30,19 +29,7 @@ NO_DATA = np.uint16(32)
 """`albireo.Flag.NO_DATA`, as the compiled code needs it."""
 
 
-def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
-    """Compile with the cache on disk, or without it where no folder can be written."""
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(signature, nogil=True, cache=True)(function)
-        except (RuntimeError, OSError):
-            return numba.njit(signature, nogil=True)(function)
-
-    return decorate
-
-
-@compiled("void(boolean[:, ::1], int64, uint8[:, ::1])")
+@kernel("void(boolean[:, ::1], int64, uint8[:, ::1])")
 def mark_near(masked: Any, taps: int, near: Any) -> None:
     """Mark where the first of the taps must not lie, for a masked pixel or the edge is among them."""
     ny, nx = masked.shape
@@ -58,7 +45,7 @@ def mark_near(masked: Any, taps: int, near: Any) -> None:
                         near[row, column] = 1
 
 
-@compiled(
+@kernel(
     "void(float32[:, ::1], float32[:, ::1], boolean[:, ::1], uint16[:, ::1], uint8[:, ::1], float32[:, ::1],"
     " float64[:, ::1], float32, float32[:, ::1], float32[:, ::1], uint16[:, ::1])"
 )
