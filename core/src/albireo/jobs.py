@@ -161,11 +161,20 @@ def _master(path: Path, key: str) -> CCDData:
 # --- products ---------------------------------------------------------------------------------------------------------
 
 
+def source_arrays(sources: Sources) -> dict[str, NDArray[Any]]:
+    """Give a list of sources as arrays of a product; `sources_among` finds it again."""
+    return {f"s_{name}": column for name, column in sources.columns().items()}
+
+
+def sources_among(arrays: Mapping[str, NDArray[Any]]) -> Sources:
+    """Find the list of sources among the arrays of a product."""
+    return Sources(**{name.removeprefix("s_"): values for name, values in arrays.items() if name.startswith("s_")})
+
+
 @lru_cache(maxsize=32)
 def load_sources(path: Path) -> Sources:
     """Read a list of sources from a product."""
-    arrays, _ = load_arrays(path)
-    return Sources(**{name.removeprefix("s_"): values for name, values in arrays.items() if name.startswith("s_")})
+    return sources_among(load_arrays(path)[0])
 
 
 # --- one frame --------------------------------------------------------------------------------------------------------
@@ -192,19 +201,25 @@ class FrameWork:
 
     def _process(self, task: FrameTask) -> FrameResult:
         picture = self._calibrated(task)
+        known = self._known(task)
+        measuring = task.measured is not None and task.catalogue is not None
         sky: Background | None = None
-        if self.background is not None:
+        if self.background is not None and (known is None or measuring):
             with stage_of("background", self.background):
                 sky = self.background.estimate(picture)
-        try:
-            arrays, numbers = load_arrays(task.aligned)
-            transform = Transform(arrays["matrix"], numbers["align_rms"], numbers["matched"])
-            psf = PSF.restore(numbers, arrays)
-        except (FileNotFoundError, DamagedProductError):
-            transform, psf, numbers = self._align(task, picture, sky)
-        if task.measured is not None and task.catalogue is not None:
+        transform, psf, numbers = known or self._align(task, picture, sky)
+        if measuring:
             self._measure(task, picture, sky, transform, psf)
         return FrameResult(task.frame.name, numbers)
+
+    def _known(self, task: FrameTask) -> tuple[Transform, PSF | None, dict[str, float]] | None:
+        """Say how the frame lies on the reference if it has been aligned before."""
+        try:
+            arrays, numbers = load_arrays(task.aligned)
+        except (FileNotFoundError, DamagedProductError):
+            return None
+        transform = Transform(arrays["matrix"], numbers["align_rms"], numbers["matched"])
+        return transform, PSF.restore(numbers, arrays), numbers
 
     def _calibrated(self, task: FrameTask) -> CCDData:
         with stage_of("reading", self.instrument):
@@ -269,8 +284,7 @@ class FrameWork:
             "rebin": left.rebin,
         }
         arrays: dict[str, Any] = {"matrix": transform.matrix, **(psf.arrays() if psf else {})}
-        kept = sources if task.keep_sources else sources[:STEPPING_STONES]
-        arrays |= {f"s_{name}": column for name, column in kept.columns().items()}
+        arrays |= source_arrays(sources if task.keep_sources else sources[:STEPPING_STONES])
         save_arrays(task.aligned, arrays, numbers)
         return transform, psf, numbers
 
@@ -282,7 +296,7 @@ class FrameWork:
             found = self._transform(task, picture, sources, reference)
             return found, relative_flux(sources, reference, found), 0
         arrays, numbers = load_arrays(task.by_way_of)
-        between = Sources(**{name.removeprefix("s_"): v for name, v in arrays.items() if name.startswith("s_")})
+        between = sources_among(arrays)
         last = self._transform(task, picture, sources, between)
         whole = last @ Transform(arrays["matrix"])
         rms = float(np.hypot(last.rms, numbers["align_rms"] * last.scale))
@@ -338,14 +352,7 @@ def with_wcs(picture: CCDData, instrument: Instrument, frame: Frame) -> CCDData:
     nx, ny = picture.shape[1] * window.rebin, picture.shape[0] * window.rebin
     x0, y0 = int(window.x0), int(window.y0)
     steps = slice(y0, y0 + ny, window.rebin), slice(x0, x0 + nx, window.rebin)
-    result = image(
-        picture.data,
-        str(picture.unit),
-        variance=variance_of(picture),
-        flags=picture.flags,
-        planes=planes_of(picture),
-        meta=picture.meta,
-    )
+    result = with_meta(picture)
     result.wcs = wcs.slice(steps)
     return result
 

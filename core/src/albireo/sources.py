@@ -95,6 +95,28 @@ class Sources:
         """Give the columns by name."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
+    def usable_positions(self, fewest: int) -> NDArray[np.float64]:
+        """Give the positions of the sources without flags, or of all where those are too few.
+
+        The centre of a star that is saturated or cut off is wrong by a fraction of a pixel, which is better than no
+        star. Sources without finite positions are left out.
+
+        Parameters
+        ----------
+        fewest : int
+            How many unflagged sources there must be; at least half of all must have no flag as well.
+
+        Returns
+        -------
+        ndarray, shape (n, 2)
+            In the order of the list.
+        """
+        positions = np.stack([self.x, self.y], axis=1)
+        finite = np.isfinite(positions).all(axis=1)
+        clean = finite & (self.flags == 0)
+        enough = np.count_nonzero(clean) >= max(fewest, 0.5 * np.count_nonzero(finite))
+        return positions[clean if enough else finite]
+
     def moved(self, transform: Transform) -> Sources:
         """Give the same sources at transformed positions; shapes are scaled, not rotated."""
         x, y = transform(self.x, self.y)

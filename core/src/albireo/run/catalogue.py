@@ -131,6 +131,7 @@ class _Sky:
         return note
 
     def _make(self, frames: Mapping[str, tuple[Frame, FieldState]]) -> None:
+        from albireo.jobs import source_arrays
         from albireo.products import save_arrays
 
         named = _Named()
@@ -160,7 +161,7 @@ class _Sky:
                 "warnings": [*named.warnings, *outside],
             }
             assert eye.state.catalogue_product is not None
-            save_arrays(eye.state.catalogue_product, {f"s_{k}": v for k, v in sources.columns().items()}, note)
+            save_arrays(eye.state.catalogue_product, source_arrays(sources), note)
 
     # --- which cameras have a list in common
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from albireo.frames import FrameError, Frames
 from albireo.images import read_image
-from albireo.jobs import stage_of
+from albireo.jobs import source_arrays, stage_of
 from albireo.products import load_arrays, save_arrays
 from albireo.psf import PSF
 from albireo.run.science import process_frames
@@ -67,5 +67,5 @@ def _find(run: RunState, state: FieldState) -> None:
     assert state.reference_product is not None
     _, numbers = load_arrays(state.reference_product)
     numbers |= {"fwhm": psf.fwhm if psf else np.nan, "sky_rms": sky.median_rms, "sources": len(sources)}
-    save_arrays(state.deep_product, {f"s_{name}": column for name, column in here.columns().items()}, numbers)
+    save_arrays(state.deep_product, source_arrays(here), numbers)
     log.info("field %s: %d sources on a stack of %d frames", state.plan.name, len(sources), len(used))

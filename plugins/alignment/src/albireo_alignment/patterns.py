@@ -122,9 +122,7 @@ class Patterns(Aligner, name="patterns"):
 
     def _enough(self, sources: Sources, where: str) -> NDArray[np.float64]:
         """Positions to match, shape (n, 2)."""
-        from albireo_alignment.lists import usable
-
-        positions = usable(sources, self.min_matched)
+        positions = sources.usable_positions(self.min_matched)
         if len(positions) < self.min_matched:
             raise FrameError(
                 f"{len(positions)} sources in {where} are too few to align, at least {self.min_matched} are needed; "

@@ -76,9 +76,7 @@ class Translation(Aligner, name="translation"):
             If there are no sources, no shift matches more of them than chance would, or a lone star may be either of
             two.
         """
-        from albireo_alignment.lists import usable
-
-        here, there = usable(sources, 1), usable(reference, 1)
+        here, there = sources.usable_positions(1), reference.usable_positions(1)
         for positions, where in ((here, "this image"), (there, "the reference")):
             if not len(positions):
                 raise FrameError(f"there are no sources in {where}; lower the threshold of the finder")

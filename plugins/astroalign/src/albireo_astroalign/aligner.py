@@ -146,22 +146,12 @@ class Astroalign(Aligner, name="astroalign"):
 
     def _enough(self, sources: Sources, where: str) -> NDArray[np.float64]:
         """Positions to match, shape (n, 2)."""
-        positions = self._usable(sources)
+        positions = sources.usable_positions(self.min_matched)
         if len(positions) < self.min_matched:
             raise FrameError(
                 f"{len(positions)} sources in {where} are too few to align, at least {self.min_matched} are needed"
             )
         return positions
-
-    def _usable(self, sources: Sources) -> NDArray[np.float64]:
-        """Positions, shape (n, 2): the unflagged ones if they suffice, else all."""
-        import numpy as np
-
-        positions = np.stack([sources.x, sources.y], axis=1)
-        finite = np.isfinite(positions).all(axis=1)
-        clean = finite & (sources.flags == 0)
-        enough = np.count_nonzero(clean) >= max(self.min_matched, 0.5 * np.count_nonzero(finite))
-        return positions[clean if enough else finite]
 
     def _needed(self, reference: NDArray[np.float64], image: NDArray[np.float64], found: Transform) -> float:
         """Least number of matches that is beyond chance."""
